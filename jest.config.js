@@ -1,0 +1,12 @@
+/** Unit, conformance, world and golden tests; real processes run the compiled dist/, so build before testing. */
+export default {
+  testMatch: ["<rootDir>/test/**/*.test.ts"],
+  testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/soak/"],
+  extensionsToTreatAsEsm: [".ts"],
+  testEnvironment: "node",
+  testTimeout: 60_000,
+  maxWorkers: 2,
+  transform: {
+    "^.+\\.ts$": ["@swc/jest", { jsc: { parser: { syntax: "typescript" }, target: "es2023" }, module: { type: "es6" } }],
+  },
+};

@@ -1,0 +1,83 @@
+/**
+ * The intermediate graph: one rank-less model as ONNX nodes, values and weights.
+ * Front ends (one small file per family) make it, partition/ cuts it, execute/ runs it.
+ * Nothing here knows ranks, and weights are descriptions of bytes, not the bytes.
+ */
+
+/** Element types that weights and values may have. */
+export type DataType = "float32" | "float16" | "bfloat16" | "int64" | "int32" | "int8" | "uint8" | "bool";
+
+/** Bytes of one element. */
+export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
+
+/** A size, or the letter of one that only a step knows: "B" batch, "S" new tokens, "M" positions with logits, "T" cache length. */
+export type Dimension = number | string;
+
+/** A graph input or output. */
+export interface GraphValue {
+  readonly name: string;
+  readonly dataType: DataType;
+  readonly shape: readonly Dimension[];
+}
+
+export type Attribute =
+  | { readonly kind: "int"; readonly value: number }
+  | { readonly kind: "ints"; readonly value: readonly number[] }
+  | { readonly kind: "float"; readonly value: number }
+  | { readonly kind: "string"; readonly value: string };
+
+/** One ONNX node; "" as an input is an optional one left out. */
+export interface GraphNode {
+  readonly name: string;
+  readonly opType: string;
+  readonly domain: "" | "com.microsoft" | "shardrun";
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: Readonly<Record<string, Attribute>>;
+}
+
+/** A stretch [begin, end) of an axis; or `zeros` indices that exist nowhere and read as 0 (padding). */
+export type Run = { readonly begin: number; readonly end: number } | { readonly zeros: number };
+
+/** Where a weight's bytes come from. Evaluated by shards/, which may be asked for a part of it only. */
+export type WeightSource =
+  | {
+      readonly kind: "file";
+      readonly file: string;
+      /** Absolute byte offset in the file. */
+      readonly offset: number;
+      /** As stored; converted to the weight's own dataType when read. */
+      readonly dataType: DataType;
+      readonly shape: readonly number[];
+    }
+  | { readonly kind: "inline"; readonly dataType: DataType; readonly shape: readonly number[]; readonly bytes: Uint8Array }
+  /** Parts joined along `axis` (q|k|v in one product). */
+  | { readonly kind: "concat"; readonly axis: number; readonly parts: readonly WeightSource[] }
+  /** The runs of `of` along `axis`, in this order (padding of head_dim, permutations). */
+  | { readonly kind: "take"; readonly of: WeightSource; readonly axis: number; readonly runs: readonly Run[] };
+
+/** A constant of the graph. `dataType` and `shape` are what the graph sees (whole model, no rank). */
+export interface Weight {
+  readonly name: string;
+  readonly dataType: DataType;
+  readonly shape: readonly number[];
+  readonly source: WeightSource;
+}
+
+/** A whole model, or one rank's shard of it. Nodes are in topological order. */
+export interface Graph {
+  readonly name: string;
+  readonly inputs: readonly GraphValue[];
+  readonly outputs: readonly GraphValue[];
+  readonly nodes: readonly GraphNode[];
+  readonly weights: ReadonlyMap<string, Weight>;
+}
