@@ -1,0 +1,215 @@
+/**
+ * The boundary to native/: the only file that loads the addon, and the types of all that it exports.
+ * Arguments are validated by the callers in TypeScript; errors arrive as the classes of errors.ts.
+ */
+import { createRequire } from "node:module";
+import { CollectiveError, ExecutionError, InternalError, UsageError } from "../errors.ts";
+
+/** Element types that travel in collectives. */
+export type WireDataType = "float32" | "float16" | "bfloat16" | "int32" | "int64" | "uint8";
+export type ReduceOp = "sum" | "max";
+export type TransportKind = "auto" | "shm" | "tcp";
+
+export interface CallOptions {
+  /** What is being exchanged, for errors ("layers.3.o_proj"). */
+  readonly label?: string;
+  /** Milliseconds; 0: no deadline (abort and loss of a peer still end it); left out: the communicator's default. */
+  readonly timeoutMs?: number;
+}
+
+/** Accepts the connections of this process's peers, for any number of communicators. */
+export interface Listener {
+  /** What peers need to reach this process; opaque to everyone but native/transport. */
+  readonly address: string;
+  close(): void;
+}
+
+export interface ListenOptions {
+  /** Tells apart the runs of one host; part of the abstract unix socket's name. */
+  readonly runId: string;
+  readonly rank: number;
+  /** The address that TCP listens on; "127.0.0.1" unless another host takes part. */
+  readonly tcpHost: string;
+  /** Every connection proves this before anything else is read from it. */
+  readonly secret: Uint8Array;
+}
+
+export interface PeerAddress {
+  readonly rank: number;
+  /** For error messages, and to know who shares this host's memory. */
+  readonly host: string;
+  readonly address: string;
+}
+
+export interface ConnectOptions {
+  /** The same number on every rank of the group; distinguishes communicators. */
+  readonly id: number;
+  readonly epoch: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  /** One per rank, this one included, in rank order. */
+  readonly peers: readonly PeerAddress[];
+  readonly transport: TransportKind;
+  /** Default deadline of every call, milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export interface CommunicatorStatistics {
+  readonly calls: number;
+  readonly bytes: number;
+  readonly nanoseconds: number;
+}
+
+/**
+ * A group of ranks with one thread of its own on which its collectives, and the sessions bound to it, run in the order of the calls.
+ * TypedArrays handed in must not be touched until the promise settles.
+ * Every promise rejects with CollectiveError when a peer is lost, the deadline passes or the communicator is aborted.
+ */
+export interface Communicator {
+  readonly rank: number;
+  readonly worldSize: number;
+  /** "local" for a world of one, else the transport in use ("shm", "tcp"). */
+  readonly transport: string;
+  /** data: [count] of dataType, in place. */
+  allReduce(data: Uint8Array, dataType: WireDataType, op: ReduceOp, options?: CallOptions): Promise<void>;
+  /** output: the ranks' inputs one after the other; bytesPerRank may differ and be 0. */
+  allGather(input: Uint8Array, output: Uint8Array, bytesPerRank: readonly number[], options?: CallOptions): Promise<void>;
+  /** input: sum of counts elements; output: counts[rank] elements. */
+  reduceScatter(
+    input: Uint8Array,
+    output: Uint8Array,
+    counts: readonly number[],
+    dataType: WireDataType,
+    op: ReduceOp,
+    options?: CallOptions,
+  ): Promise<void>;
+  broadcast(data: Uint8Array, root: number, options?: CallOptions): Promise<void>;
+  /** Sends `message` from root; resolves to it on every rank. Receivers need not know its size. */
+  broadcastMessage(message: Uint8Array | undefined, root: number, options?: CallOptions): Promise<Uint8Array>;
+  barrier(options?: CallOptions): Promise<void>;
+  send(data: Uint8Array, peer: number, options?: CallOptions): Promise<void>;
+  recv(data: Uint8Array, peer: number, options?: CallOptions): Promise<void>;
+  /** Fails every call under way and every later one with this message. */
+  abort(message: string, peer?: number): void;
+  /** Totals since creation, of the collectives called here and inside graphs. */
+  statistics(): CommunicatorStatistics;
+  /** Ends the thread after the calls under way; later calls reject. */
+  close(): Promise<void>;
+}
+
+/** Cache memory for keys and values, reserved lazily: pages that no token has reached cost nothing. */
+export interface KeyValueCache {
+  readonly numRows: number;
+  readonly maxContext: number;
+  /** Bytes reserved (not resident). */
+  readonly reservedBytes: number;
+  /** Copies the first numTokens positions of row `from` over row `to`, all layers. Runs on the caller's thread. */
+  copyRow(from: number, to: number, numTokens: number): void;
+  close(): void;
+}
+
+export interface KeyValueCacheOptions {
+  readonly numRows: number;
+  /** Positions per row. */
+  readonly maxContext: number;
+  /** One entry per cache tensor pair of this rank's graph, e.g. past "past_key_values.0.key" / present "present.0.key". Element type float32. */
+  readonly tensors: readonly { readonly past: string; readonly present: string; readonly numHeads: number; readonly headDim: number }[];
+}
+
+export interface SessionWeight {
+  readonly name: string;
+  readonly dataType: string;
+  readonly shape: readonly number[];
+  /** Not copied; the session keeps it alive. */
+  readonly data: Uint8Array;
+}
+
+export interface SessionOptions {
+  /** ONNX bytes; initializers that `weights` supply are declared in it as external data. */
+  readonly model: Uint8Array;
+  readonly weights: readonly SessionWeight[];
+  /** Threads of this session's own pool, the calling thread included. */
+  readonly intraThreads: number;
+  /** Collectives in the graph use it; runs execute on its thread. */
+  readonly communicator: Communicator;
+  /** Shared by the sessions of one model in this process, so that prepacked weights exist once. */
+  readonly prepackedWeights?: PrepackedWeights;
+}
+
+/** Opaque: onnxruntime's container of prepacked weights. */
+export interface PrepackedWeights {
+  close(): void;
+}
+
+export interface Feed {
+  readonly name: string;
+  readonly dataType: "int64" | "int32" | "float32";
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+export interface RunOptions {
+  readonly feeds: readonly Feed[];
+  /** Outputs to return, each copied into a new array. Other outputs stay inside. */
+  readonly fetch: readonly string[];
+  /** Cache rows [firstRow, firstRow + numRows) are bound as past and present of every cache tensor, in place. */
+  readonly cache?: { readonly cache: KeyValueCache; readonly firstRow: number; readonly numRows: number };
+}
+
+export interface FetchedValue {
+  readonly name: string;
+  readonly dataType: string;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+export interface RunResult {
+  readonly outputs: readonly FetchedValue[];
+  /** The whole run, and the part of it spent in collectives. */
+  readonly nanoseconds: number;
+  readonly collectiveNanoseconds: number;
+}
+
+export interface Session {
+  run(options: RunOptions): Promise<RunResult>;
+  close(): Promise<void>;
+}
+
+export interface NativeAddon {
+  /** Opens libonnxruntime at this path (once per process) and checks its API; returns its version string. */
+  openRuntime(libraryPath: string): string;
+  listen(options: ListenOptions): Listener;
+  /** Connects the group; rejects naming the missing peers after timeoutMs. worldSize 1 needs no listener. */
+  connect(listener: Listener | undefined, options: ConnectOptions): Promise<Communicator>;
+  createSession(options: SessionOptions): Promise<Session>;
+  createPrepackedWeights(): PrepackedWeights;
+  createKeyValueCache(options: KeyValueCacheOptions): KeyValueCache;
+  /** Maps bytes [offset, offset + numBytes) of a file read-only; any alignment of offset. */
+  mapFile(path: string, offset: number, numBytes: number): Uint8Array;
+  /** Aborts every communicator of this process. From any thread. */
+  abortAll(message: string, peer: number): void;
+  /** Hands the error classes to C++; called once by this file. */
+  setErrorClasses(classes: Record<string, unknown>): void;
+}
+
+let loaded: NativeAddon | undefined;
+
+/**
+ * The addon, loaded at first use.
+ * @throws {InternalError} when it has not been built or does not load; says how to build it.
+ */
+export function native(): NativeAddon {
+  if (loaded === undefined) {
+    const path = new URL("../../native/build/Release/shardrun.node", import.meta.url).pathname;
+    try {
+      loaded = createRequire(import.meta.url)(path) as NativeAddon;
+    } catch (cause) {
+      throw new InternalError(
+        `Loading the native addon ${path} failed: ${(cause as Error).message}. Build it with: npm run build:native`,
+        { cause },
+      );
+    }
+    loaded.setErrorClasses({ CollectiveError, ExecutionError, UsageError, InternalError });
+  }
+  return loaded;
+}
