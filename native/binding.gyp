@@ -1,0 +1,19 @@
+# Builds native/build/Release/shardrun.node. Sources are listed floor by floor: a floor includes only floors above it in this list.
+{
+  "targets": [
+    {
+      "target_name": "shardrun",
+      "sources": [
+        "binding/addon.cc",
+        "binding/session_binding.cc",
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL"],
+      "cflags": ["-O3", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"],
+      "cflags_cc": ["-std=c++20"],
+      "cflags!": ["-fno-exceptions"],
+      "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17"],
+      "libraries": ["-ldl", "-pthread"],
+    }
+  ]
+}
