@@ -125,7 +125,12 @@ export interface SessionWeight {
 }
 
 export interface SessionOptions {
-  /** ONNX bytes; initializers that `weights` supply are declared in it as external data. */
+  /**
+   * ONNX bytes. An initializer that `weights` supply is declared in it with name, dims, data_type, data_location EXTERNAL and the
+   * external_data entries location "null", offset "0", length "<its bytes>": onnxruntime wants the file to exist (the session looks in
+   * /dev) but never reads it. A weight that only constants flow from (Cast or Transpose of a weight) would be folded, that is read, at
+   * creation: embed such small constants as raw_data.
+   */
   readonly model: Uint8Array;
   readonly weights: readonly SessionWeight[];
   /** Threads of this session's own pool, the calling thread included. */
