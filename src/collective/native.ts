@@ -73,7 +73,12 @@ export interface Communicator {
   /** data: [count] of dataType, in place. */
   allReduce(data: Uint8Array, dataType: WireDataType, op: ReduceOp, options?: CallOptions): Promise<void>;
   /** output: the ranks' inputs one after the other; bytesPerRank may differ and be 0. */
-  allGather(input: Uint8Array, output: Uint8Array, bytesPerRank: readonly number[], options?: CallOptions): Promise<void>;
+  allGather(
+    input: Uint8Array,
+    output: Uint8Array,
+    bytesPerRank: readonly number[],
+    options?: CallOptions,
+  ): Promise<void>;
   /** input: sum of counts elements; output: counts[rank] elements. */
   reduceScatter(
     input: Uint8Array,
@@ -113,7 +118,12 @@ export interface KeyValueCacheOptions {
   /** Positions per row. */
   readonly maxContext: number;
   /** One entry per cache tensor pair of this rank's graph, e.g. past "past_key_values.0.key" / present "present.0.key". Element type float32. */
-  readonly tensors: readonly { readonly past: string; readonly present: string; readonly numHeads: number; readonly headDim: number }[];
+  readonly tensors: readonly {
+    readonly past: string;
+    readonly present: string;
+    readonly numHeads: number;
+    readonly headDim: number;
+  }[];
 }
 
 export interface SessionWeight {
