@@ -1,0 +1,102 @@
+/**
+ * Makes the bytes of one weight from the description of where they lie: a Weight goes in, the contiguous bytes that the
+ * session reads come out. A result that is one range of a file in the wanted type is mapped and costs no memory;
+ * everything else is allocated once and filled from mapped ranges.
+ */
+import { statSync } from "node:fs";
+import { InternalError, ModelError } from "../errors.ts";
+import { DATA_TYPE_BYTES, type Weight } from "../model/graph.ts";
+import { copyInto, isConvertible } from "./convert.ts";
+import { layOut, type LeafSource, type Layout } from "./segments.ts";
+import { forEachRow, rowsOf, sourceEnd, type Rows } from "./strides.ts";
+
+/** Maps bytes of a file read-only; any alignment of offset. The addon's mapFile. */
+export type MapFile = (path: string, offset: number, numBytes: number) => Uint8Array;
+
+/** The bytes of a weight. */
+export interface MaterialisedWeight {
+  readonly data: Uint8Array;
+  /** Whether `data` is the file itself (shared, read-only, paged in when touched) and not memory of this process. */
+  readonly mapped: boolean;
+}
+
+/**
+ * Evaluates the weight's source to the bytes of its data type and shape, row-major.
+ * @throws {ModelError} when a file is gone, shorter than its header said, or cannot be mapped
+ */
+export function materialiseWeight(weight: Weight, mapFile: MapFile): MaterialisedWeight {
+  const layout = layOut(weight.source);
+  if (layout.shape.join() !== weight.shape.join()) {
+    throw new InternalError(
+      `Weight "${weight.name}" is declared as [${weight.shape.join(", ")}] but its source has the shape [${layout.shape.join(", ")}].`,
+    );
+  }
+  const copies = layout.segments.map((segment) => ({ leaf: segment.leaf, rows: rowsOf(segment, layout.shape) }));
+  const only = copies.length === 1 ? copies[0]! : undefined;
+  if (only !== undefined && isMappable(only.leaf, only.rows, weight, layout)) {
+    return { data: readLeaf(only.leaf, only.rows, weight, mapFile), mapped: true };
+  }
+  const data = new Uint8Array(numElements(layout.shape) * DATA_TYPE_BYTES[weight.dataType]);
+  for (const { leaf, rows } of copies) fill(data, leaf, rows, weight, mapFile);
+  return { data, mapped: false };
+}
+
+/** One range of a file, in the wanted type, at an address that the kernels may read as that type. */
+function isMappable(leaf: LeafSource, rows: Rows, weight: Weight, layout: Layout): boolean {
+  return (
+    leaf.kind === "file" &&
+    leaf.dataType === weight.dataType &&
+    leaf.offset % DATA_TYPE_BYTES[leaf.dataType] === 0 &&
+    rows.length === numElements(layout.shape)
+  );
+}
+
+function fill(data: Uint8Array, leaf: LeafSource, rows: Rows, weight: Weight, mapFile: MapFile): void {
+  if (!isConvertible(leaf.dataType, weight.dataType)) {
+    throw new ModelError(
+      `Weight "${weight.name}" is stored as ${leaf.dataType} and wanted as ${weight.dataType}; ` +
+        "only float16, bfloat16 and float32 are converted, to float32. Store it in one of these types.",
+    );
+  }
+  const copy = copyInto(readLeaf(leaf, rows, weight, mapFile), leaf.dataType, data, weight.dataType);
+  forEachRow(rows, (source, destination) => copy(source - rows.sourceStart, destination, rows.length));
+}
+
+/** The leaf's bytes from the first to the last element that `rows` touch. */
+function readLeaf(leaf: LeafSource, rows: Rows, weight: Weight, mapFile: MapFile): Uint8Array {
+  const bytes = DATA_TYPE_BYTES[leaf.dataType];
+  const begin = rows.sourceStart * bytes;
+  const end = sourceEnd(rows) * bytes;
+  if (leaf.kind === "inline") return leaf.bytes.subarray(begin, end);
+  checkFileHolds(leaf.file, leaf.offset + end, weight);
+  try {
+    return mapFile(leaf.file, leaf.offset + begin, end - begin);
+  } catch (cause) {
+    throw new ModelError(`Mapping weight "${weight.name}" from ${leaf.file} failed: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+/** Reading a mapping past the end of its file would kill the process, so the size is looked at again first. */
+function checkFileHolds(file: string, end: number, weight: Weight): void {
+  let size: number;
+  try {
+    size = statSync(file).size;
+  } catch (cause) {
+    throw new ModelError(
+      `Weight "${weight.name}" cannot be read: ${file} has gone since its header was read (${(cause as Error).message}). Put the file back and load again.`,
+      { cause },
+    );
+  }
+  if (size < end) {
+    throw new ModelError(
+      `Weight "${weight.name}" cannot be read: ${file} now has ${size} bytes, and the weight ends at byte ${end}. ` +
+        "The file has changed since its header was read; load again when it is complete.",
+    );
+  }
+}
+
+function numElements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
