@@ -4,6 +4,10 @@
     {
       "target_name": "shardrun",
       "sources": [
+        "common/task_thread.cc",
+        "binding/environment.cc",
+        "binding/errors.cc",
+        "binding/task_promise.cc",
         "binding/addon.cc",
         "binding/session_binding.cc",
       ],
