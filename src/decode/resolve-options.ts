@@ -2,14 +2,10 @@
  * Checks what a caller asks: GenerationOptions go in, complete DecodingOptions come out, with every default filled in and every
  * token turned into its id. One table says what each option accepts; a refusal names option, value and what is accepted.
  */
+import { inspect } from "node:util";
 import { UsageError } from "../errors.ts";
-import {
-  isGreedy,
-  type DecodingOptions,
-  type DecodingVocabulary,
-  type GenerationOptions,
-  type TokenOrId,
-} from "./options.ts";
+import type { DecodingOptions, DecodingVocabulary, GenerationOptions, TokenOrId } from "./options.ts";
+import { isGreedy } from "./options.ts";
 
 interface Rule {
   readonly standard: unknown;
@@ -162,5 +158,5 @@ export function requireTokenId(id: number, vocabSize: number, where: string): vo
 }
 
 function describe(value: unknown): string {
-  return typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  return typeof value === "string" ? JSON.stringify(value) : inspect(value, { breakLength: Infinity });
 }

@@ -49,17 +49,30 @@ export function sampleToken(logits: Float32Array, options: SamplingOptions, rand
 export function keepLargest(values: Float32Array | Float64Array, count: number): Uint32Array {
   const kept = new Uint32Array(Math.min(count, values.length));
   if (kept.length === values.length) return kept.map((_, place) => place);
-  const sorted = values.slice().sort();
-  const border = sorted[sorted.length - kept.length]!;
-  let numEqual = 0;
-  for (let i = sorted.length - kept.length; sorted[i] === border; i += 1) numEqual += 1;
+  const bound = boundOfLargest(values, count);
+  const largest = values
+    .filter((value) => value >= bound)
+    .sort()
+    .subarray(-count);
+  const border = largest[0]!;
+  let numAtBorder = largest.lastIndexOf(border) + 1;
   let numKept = 0;
-  for (let place = 0; numKept < kept.length; place += 1) {
-    const isKept = values[place]! > border || (values[place] === border && numEqual > 0);
-    if (values[place] === border) numEqual -= 1;
-    if (isKept) kept[numKept++] = place;
+  for (let place = 0; numKept < count; place += 1) {
+    if (values[place]! < border || (values[place] === border && numAtBorder-- <= 0)) continue;
+    kept[numKept++] = place;
   }
   return kept;
+}
+
+/** A value that at least `count` values reach, so that the others need no sorting: the count-th largest of the maxima of blocks. */
+function boundOfLargest(values: Float32Array | Float64Array, count: number): number {
+  const blockLength = Math.floor(Math.sqrt(values.length / count));
+  const maxima = new Float64Array(Math.ceil(values.length / blockLength)).fill(-Infinity);
+  for (let i = 0; i < values.length; i += 1) {
+    const block = Math.floor(i / blockLength);
+    if (values[i]! > maxima[block]!) maxima[block] = values[i]!;
+  }
+  return maxima.sort()[maxima.length - count]!;
 }
 
 /** How many of the largest weights together reach the share `topp` of their sum; at least one. */

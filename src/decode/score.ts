@@ -6,9 +6,9 @@
 /** log(sum(exp(logits))), the distance of each logit from its log probability. */
 export function logSumExp(logits: Float32Array): number {
   let highest = -Infinity;
-  for (const logit of logits) highest = Math.max(highest, logit);
+  for (let id = 0; id < logits.length; id += 1) if (logits[id]! > highest) highest = logits[id]!;
   let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - highest);
+  for (let id = 0; id < logits.length; id += 1) sum += Math.exp(logits[id]! - highest);
   return highest + Math.log(sum);
 }
 
