@@ -1,0 +1,60 @@
+/**
+ * What a checkpoint says about itself: config.json (the architecture; each family reads its own keys from it) and
+ * generation_config.json (special tokens and the author's sampling defaults).
+ */
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { ModelError } from "../errors.ts";
+import { readJsonObject, Settings } from "./settings.ts";
+
+/** Special tokens, and how the author meant the model to be sampled. */
+export interface GenerationConfig {
+  readonly bosTokenId: number | undefined;
+  /** Any of them ends a text; may be empty. */
+  readonly eosTokenIds: readonly number[];
+  readonly padTokenId: number | undefined;
+  readonly doSample: boolean;
+  readonly temperature: number;
+  /** 0: no limit. */
+  readonly topK: number;
+  readonly topP: number;
+  readonly repetitionPenalty: number;
+}
+
+/**
+ * Reads config.json.
+ * @throws {ModelError} when the directory or the file is missing or damaged.
+ */
+export async function readConfig(directory: string): Promise<Settings> {
+  const file = join(directory, "config.json");
+  if (!(await exists(directory))) throw new ModelError(`Model directory "${directory}" does not exist.`);
+  if (!(await exists(file))) {
+    throw new ModelError(`Model directory "${directory}" holds no config.json: expected a checkpoint in Hugging Face layout.`);
+  }
+  return new Settings(file, await readJsonObject(file));
+}
+
+/** Reads generation_config.json; what it does not say comes from config.json, the rest is greedy without penalties. */
+export async function readGenerationConfig(directory: string, config: Settings): Promise<GenerationConfig> {
+  const file = join(directory, "generation_config.json");
+  const generation = new Settings(file, (await exists(file)) ? await readJsonObject(file) : {});
+  const tokenIds = (key: string): number[] => (generation.has(key) ? generation : config).tokenIds(key);
+  return {
+    bosTokenId: tokenIds("bos_token_id")[0],
+    eosTokenIds: tokenIds("eos_token_id"),
+    padTokenId: tokenIds("pad_token_id")[0],
+    doSample: generation.boolean("do_sample", false),
+    temperature: generation.number("temperature", 1),
+    topK: generation.integer("top_k", 0, 0),
+    topP: generation.number("top_p", 1),
+    repetitionPenalty: generation.number("repetition_penalty", 1),
+  };
+}
+
+/** Whether a file or directory is there. */
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,48 @@
+/** What an architecture family must provide: one function from config and tensors to a graph. The table is families.ts. */
+import type { Checkpoint } from "./checkpoint.ts";
+import type { Graph } from "./graph.ts";
+import type { CacheTensor } from "./graph-builder.ts";
+import type { Settings } from "./settings.ts";
+
+/** The sizes of a model, in the words of config.json. */
+export interface ModelSizes {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly numHiddenLayers: number;
+  readonly numAttentionHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  /** As the graph has it: headDim made a multiple of what the attention kernel takes. */
+  readonly paddedHeadDim: number;
+  /** Positions that the graph can be run with. */
+  readonly maxPositions: number;
+}
+
+export interface FamilyModel {
+  readonly config: ModelSizes;
+  readonly graph: Graph;
+  /** Two per layer, keys and values. */
+  readonly cache: readonly CacheTensor[];
+}
+
+export interface BuildOptions {
+  /** Limits the context below what config.json allows, which keeps position tables and caches small. */
+  readonly maxContext?: number;
+}
+
+export interface Family {
+  /** "model_type" in config.json. */
+  readonly modelType: string;
+  /** The entry of "architectures" that this family builds. */
+  readonly architecture: string;
+  /** Tensors that a checkpoint may hold without a meaning for the answer. */
+  readonly ignorableTensors: RegExp;
+  /** @throws {ModelError} when config.json asks for what the family does not support, or disagrees with the tensors. */
+  build(config: Settings, checkpoint: Checkpoint, options: BuildOptions): FamilyModel;
+}
+
+/** The context of a model: config.json's, or the caller's smaller limit. */
+export function limitContext(maxPositions: number, { maxContext }: BuildOptions): number {
+  return Math.min(maxPositions, maxContext ?? maxPositions);
+}
