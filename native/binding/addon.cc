@@ -2,13 +2,15 @@
 #include <napi.h>
 
 #include "communicator_binding.h"
+#include "memory_binding.h"
 #include "session_binding.h"
 
 namespace {
 
 Napi::Object RegisterAddon(Napi::Env env, Napi::Object exports) {
-  shardrun::RegisterCommunicator(env, exports);  // listen, connect, abortAll, setErrorClasses
-  shardrun::RegisterSession(env, exports);       // openRuntime, createSession, createPrepackedWeights, createKeyValueCache, mapFile
+  shardrun::RegisterCommunicator(env, exports);
+  shardrun::RegisterMemory(env, exports);
+  shardrun::RegisterSession(env, exports);
   return exports;
 }
 

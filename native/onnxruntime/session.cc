@@ -1,0 +1,126 @@
+#include "session.h"
+
+#include <chrono>
+#include <cstring>
+
+namespace shardrun::ort {
+
+namespace {
+
+OwnedSessionOptions MakeOptions(const SessionConfig& config, const std::vector<OwnedValue>& weights, CustomOpDomain* domain) {
+  const Api& api = GetApi();
+  constexpr const char* what = "Configuring the session failed";
+  SessionOptions* raw = nullptr;
+  Check(api.CreateSessionOptions(&raw), what);
+  OwnedSessionOptions options(raw);
+  Check(api.SetSessionExecutionMode(raw, ExecutionMode::kSequential), what);
+  Check(api.SetSessionGraphOptimizationLevel(raw, OptimizationLevel::kAll), what);
+  Check(api.SetIntraOpNumThreads(raw, config.intra_threads), what);
+  Check(api.SetInterOpNumThreads(raw, 1), what);
+  // A pattern is planned and kept per combination of input shapes, and prompts have every length.
+  Check(api.DisableMemPattern(raw), what);
+  // Weights are declared as bytes of the file "null"; see SessionOptions.model in src/collective/native.ts.
+  Check(api.AddSessionConfigEntry(raw, "session.model_external_initializers_file_folder_path", "/dev"), what);
+  Check(api.AddCustomOpDomain(raw, domain), what);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    Check(api.AddInitializer(raw, config.weights[i].name.c_str(), weights[i].get()),
+          "Handing over the weight \"" + config.weights[i].name + "\" failed");
+  }
+  return options;
+}
+
+std::vector<OwnedValue> MakeValues(const std::vector<TensorView>& views) {
+  std::vector<OwnedValue> values;
+  values.reserve(views.size());
+  for (const TensorView& view : views) values.push_back(MakeValue(view));
+  return values;
+}
+
+// Past and present of a cache tensor are the same memory: the step's keys and values are written behind those already there.
+void BindCache(IoBinding* binding, const RunRequest& request) {
+  const auto& tensors = request.cache->tensors();
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const OwnedValue rows = MakeValue(request.cache->Rows(i, request.first_row, request.num_rows));
+    Check(GetApi().BindInput(binding, tensors[i].past.c_str(), rows.get()), "Binding the cache failed");
+    Check(GetApi().BindOutput(binding, tensors[i].present.c_str(), rows.get()), "Binding the cache failed");
+  }
+}
+
+FetchedTensor CopyOut(const std::string& name, const Value* value) {
+  FetchedTensor fetched;
+  TypedShape typed = ReadTypedShape(value);
+  fetched.name = name;
+  fetched.type = typed.type;
+  fetched.num_bytes = typed.num_bytes();
+  fetched.data.reset(new uint8_t[fetched.num_bytes]);
+  std::memcpy(fetched.data.get(), MutableData(value), fetched.num_bytes);
+  fetched.shape = std::move(typed.shape);
+  return fetched;
+}
+
+// The outputs that onnxruntime allocated: the first ones that were bound.
+std::vector<FetchedTensor> CopyOutputs(const IoBinding* binding, const std::vector<std::string>& names) {
+  Value** values = nullptr;
+  size_t count = 0;
+  Check(GetApi().GetBoundOutputValues(binding, Runtime::Get().allocator(), &values, &count), "Reading the outputs failed");
+  std::vector<OwnedValue> owned(values, values + count);
+  Check(GetApi().AllocatorFree(Runtime::Get().allocator(), values), "Reading the outputs failed");
+  std::vector<FetchedTensor> outputs;
+  for (size_t i = 0; i < names.size(); ++i) outputs.push_back(CopyOut(names[i], owned[i].get()));
+  return outputs;
+}
+
+}  // namespace
+
+SharedPrepackedWeights MakePrepackedWeights() {
+  PrepackedWeightsContainer* container = nullptr;
+  Check(GetApi().CreatePrepackedWeightsContainer(&container), "Making room for prepacked weights failed");
+  return OwnedPrepackedWeights(container);
+}
+
+GraphSession::GraphSession(const SessionConfig& config)
+    : communicator_(config.communicator),
+      prepacked_weights_(config.prepacked_weights ? config.prepacked_weights : MakePrepackedWeights()),
+      weights_(MakeValues(config.weights)),
+      collective_state_{communicator_.get()},
+      collective_ops_(&collective_state_) {
+  const OwnedSessionOptions options = MakeOptions(config, weights_, collective_ops_.domain());
+  Session* session = nullptr;
+  Check(GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(Runtime::Get().env(), config.model, config.model_bytes,
+                                                                     options.get(), prepacked_weights_.get(), &session),
+        "Creating the session on rank " + std::to_string(communicator_->rank()) + " failed");
+  session_.reset(session);
+}
+
+RunOutcome GraphSession::Run(const RunRequest& request) {
+  const Api& api = GetApi();
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string what = "Running the graph on rank " + std::to_string(communicator_->rank()) + " failed";
+  collective_state_.nanoseconds = 0;
+  collective_state_.failure = nullptr;
+
+  IoBinding* raw = nullptr;
+  Check(api.CreateIoBinding(session_.get(), &raw), what);
+  const OwnedBinding binding(raw);
+  for (const TensorView& feed : request.feeds) Check(api.BindInput(raw, feed.name.c_str(), MakeValue(feed).get()), what);
+  for (const std::string& name : request.fetch) {
+    Check(api.BindOutputToDevice(raw, name.c_str(), Runtime::Get().cpu()), what);
+  }
+  if (request.cache) BindCache(raw, request);
+
+  Status* status = api.RunWithBinding(session_.get(), nullptr, raw);
+  if (status != nullptr && collective_state_.failure) {
+    api.ReleaseStatus(status);
+    std::rethrow_exception(collective_state_.failure);
+  }
+  Check(status, what);
+
+  RunOutcome outcome;
+  outcome.outputs = CopyOutputs(raw, request.fetch);
+  outcome.nanoseconds = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
+  outcome.collective_nanoseconds = collective_state_.nanoseconds;
+  return outcome;
+}
+
+}  // namespace shardrun::ort

@@ -1,0 +1,66 @@
+// One rank's graph as an onnxruntime session: created from model bytes and weights that stay where they are, run with feeds from
+// and fetches into plain memory, the key/value cache extended in place.
+//
+// Create and run on the communicator's thread: collectives inside the graph use the communicator.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../collectives/communicator.h"
+#include "collective_ops.h"
+#include "key_value_cache.h"
+#include "runtime.h"
+#include "tensor.h"
+
+namespace shardrun::ort {
+
+using SharedPrepackedWeights = std::shared_ptr<PrepackedWeightsContainer>;
+
+// An empty container of prepacked weights, to share among the sessions of one model.
+SharedPrepackedWeights MakePrepackedWeights();
+
+struct SessionConfig {
+  const void* model = nullptr;  // ONNX; read only while the session is created
+  size_t model_bytes = 0;
+  std::vector<TensorView> weights;  // their memory must outlive the session
+  int intra_threads = 1;
+  SharedPrepackedWeights prepacked_weights;  // null: the session's own
+  std::shared_ptr<Communicator> communicator;
+};
+
+struct RunRequest {
+  std::vector<TensorView> feeds;
+  std::vector<std::string> fetch;
+  std::shared_ptr<KeyValueCache> cache;  // null: the graph has none
+  int64_t first_row = 0;
+  int64_t num_rows = 0;
+};
+
+struct RunOutcome {
+  std::vector<FetchedTensor> outputs;
+  uint64_t nanoseconds = 0;
+  uint64_t collective_nanoseconds = 0;
+};
+
+class GraphSession {
+ public:
+  // Throws Error(kExecution) when onnxruntime refuses the model.
+  explicit GraphSession(const SessionConfig& config);
+
+  // Throws Error(kCollective) as the collective in the graph threw it, Error(kExecution) naming the node otherwise.
+  RunOutcome Run(const RunRequest& request);
+
+ private:
+  // In the order in which they must outlive each other.
+  std::shared_ptr<Communicator> communicator_;
+  SharedPrepackedWeights prepacked_weights_;
+  std::vector<OwnedValue> weights_;
+  CollectiveState collective_state_;
+  CollectiveOps collective_ops_;
+  OwnedSession session_;
+};
+
+}  // namespace shardrun::ort
