@@ -92,7 +92,9 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const index = join(directory, "model.safetensors.index.json");
   if (await exists(index)) return new Checkpoint(directory, await readShards(directory, index));
 
-  const others = (await readdir(directory)).filter((name) => /\.(bin|pt|pth|gguf|h5|msgpack|onnx|safetensors)$/.test(name));
+  const others = (await readdir(directory)).filter((name) =>
+    /\.(bin|pt|pth|gguf|h5|msgpack|onnx|safetensors)$/.test(name),
+  );
   const found = others.length === 0 ? "" : ` It holds ${others.join(", ")}: convert them to safetensors.`;
   throw new ModelError(
     `Model directory "${directory}" holds no weights: expected model.safetensors or model.safetensors.index.json.${found}`,
@@ -101,7 +103,8 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
 
 async function readShards(directory: string, index: string): Promise<Map<string, StoredTensor>> {
   const { weight_map: weightMap } = await readJsonObject(index);
-  if (!isJsonObject(weightMap)) throw new ModelError(`Reading "${index}" failed: it has no "weight_map" of tensors to files.`);
+  if (!isJsonObject(weightMap))
+    throw new ModelError(`Reading "${index}" failed: it has no "weight_map" of tensors to files.`);
 
   const headers = new Map<string, Map<string, StoredTensor>>();
   const tensors = new Map<string, StoredTensor>();
@@ -120,7 +123,9 @@ async function readShards(directory: string, index: string): Promise<Map<string,
     }
     const stored = headers.get(shard)?.get(name);
     if (stored === undefined) {
-      throw new ModelError(`Tensor "${name}" is not in "${file}", where "${index}" says it is. Download the checkpoint again.`);
+      throw new ModelError(
+        `Tensor "${name}" is not in "${file}", where "${index}" says it is. Download the checkpoint again.`,
+      );
     }
     tensors.set(name, stored);
   }

@@ -29,7 +29,9 @@ export async function readConfig(directory: string): Promise<Settings> {
   const file = join(directory, "config.json");
   if (!(await exists(directory))) throw new ModelError(`Model directory "${directory}" does not exist.`);
   if (!(await exists(file))) {
-    throw new ModelError(`Model directory "${directory}" holds no config.json: expected a checkpoint in Hugging Face layout.`);
+    throw new ModelError(
+      `Model directory "${directory}" holds no config.json: expected a checkpoint in Hugging Face layout.`,
+    );
   }
   return new Settings(file, await readJsonObject(file));
 }

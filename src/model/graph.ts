@@ -59,7 +59,12 @@ export type WeightSource =
       readonly dataType: DataType;
       readonly shape: readonly number[];
     }
-  | { readonly kind: "inline"; readonly dataType: DataType; readonly shape: readonly number[]; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "inline";
+      readonly dataType: DataType;
+      readonly shape: readonly number[];
+      readonly bytes: Uint8Array;
+    }
   /** Parts joined along `axis` (q|k|v in one product). */
   | { readonly kind: "concat"; readonly axis: number; readonly parts: readonly WeightSource[] }
   /** The runs of `of` along `axis`, in this order (padding of head_dim, permutations). */

@@ -13,7 +13,15 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from "./generated/onnx.ts";
-import { DATA_TYPE_BYTES, type Attribute, type DataType, type Graph, type GraphNode, type GraphValue, type Weight } from "./graph.ts";
+import {
+  DATA_TYPE_BYTES,
+  type Attribute,
+  type DataType,
+  type Graph,
+  type GraphNode,
+  type GraphValue,
+  type Weight,
+} from "./graph.ts";
 
 const IR_VERSION = 10n;
 

@@ -20,7 +20,10 @@ export interface RotaryTables {
 export function readRotaryFrequencies(config: Settings, headDim: number): Float32Array {
   const parameters = config.section("rope_parameters");
   const theta = (parameters ?? config).positive("rope_theta", 10000);
-  const frequencies = Float32Array.from({ length: headDim / 2 }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)));
+  const frequencies = Float32Array.from(
+    { length: headDim / 2 },
+    (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)),
+  );
 
   const scaling = parameters ?? config.section("rope_scaling");
   if (scaling === undefined) return frequencies;

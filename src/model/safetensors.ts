@@ -79,7 +79,7 @@ async function readHeaderBytes(file: string, handle: FileHandle, fileBytes: numb
 
 async function readBytes(handle: FileHandle, offset: number, numBytes: number): Promise<Buffer> {
   const bytes = Buffer.alloc(numBytes);
-  for (let done = 0; done < numBytes; ) {
+  for (let done = 0; done < numBytes;) {
     const { bytesRead } = await handle.read(bytes, done, numBytes - done, offset + done);
     if (bytesRead === 0) break;
     done += bytesRead;
@@ -107,7 +107,8 @@ function parseEntry(file: string, name: string, entry: unknown, dataOffset: numb
   const { dtype, shape, data_offsets: offsets } = entry;
 
   const elementBytes = typeof dtype === "string" ? ELEMENT_BYTES[dtype] : undefined;
-  if (typeof dtype !== "string" || elementBytes === undefined) return bad(`has an unknown dtype ${JSON.stringify(dtype)}`);
+  if (typeof dtype !== "string" || elementBytes === undefined)
+    return bad(`has an unknown dtype ${JSON.stringify(dtype)}`);
   if (!isListOfSizes(shape)) {
     return bad(`has a shape that is not a list of sizes: ${JSON.stringify(shape)}`);
   }
@@ -137,7 +138,8 @@ function checkCoverage(file: string, tensors: StoredTensor[], dataOffset: number
   let last = "the header";
   for (const { name, offset, numBytes } of tensors) {
     if (offset < covered) fail(file, `tensor "${name}" overlaps ${last} by ${covered - offset} bytes`);
-    if (offset > covered) fail(file, `${offset - covered} bytes between ${last} and tensor "${name}" belong to no tensor`);
+    if (offset > covered)
+      fail(file, `${offset - covered} bytes between ${last} and tensor "${name}" belong to no tensor`);
     covered = offset + numBytes;
     last = `tensor "${name}"`;
   }
@@ -161,5 +163,7 @@ function findDuplicateKey(text: string): string | undefined {
 }
 
 function fail(file: string, problem: string): never {
-  throw new ModelError(`Reading "${file}" failed: ${problem}. The file is damaged or truncated: download or convert it again.`);
+  throw new ModelError(
+    `Reading "${file}" failed: ${problem}. The file is damaged or truncated: download or convert it again.`,
+  );
 }

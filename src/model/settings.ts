@@ -104,7 +104,7 @@ export class Settings {
   strings(key: string): string[] {
     const value = this.raw(key) ?? [];
     if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) this.fail(key, "a list of strings");
-    return value as string[];
+    return value;
   }
 
   /** The object under a key, or undefined. */
@@ -117,7 +117,9 @@ export class Settings {
 
   /** @throws {ModelError} saying that this key holds something that is not supported, and why. */
   refuse(key: string, reason: string): never {
-    throw new ModelError(`"${this.path}${key}": ${JSON.stringify(this.raw(key))} in "${this.file}" is not supported: ${reason}`);
+    throw new ModelError(
+      `"${this.path}${key}": ${JSON.stringify(this.raw(key))} in "${this.file}" is not supported: ${reason}`,
+    );
   }
 
   private raw(key: string): unknown {

@@ -2,11 +2,11 @@
  * Text to token ids and back, as tokenizer.json says (Hugging Face's own library does the work).
  * A model without tokenizer.json has an empty tokenizer: ids go in and out, and asking for text is an error that says why.
  */
-import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
 import { exists } from "./config.ts";
 import { readJsonObject } from "./settings.ts";
+import { createLibraryTokenizer, type LibraryTokenizer } from "./tokenizer-library.ts";
 
 /** Text to token ids and back. */
 export class Tokenizer {
@@ -27,7 +27,7 @@ export class Tokenizer {
   encode(text: string, { addSpecialTokens = true } = {}): number[] {
     const { ids } = this.require().encode(text, { add_special_tokens: addSpecialTokens });
     // Characters outside the vocabulary have no id where there is no unknown token: they are dropped, as in Hugging Face's tokenizers.
-    return ids.filter((id: number | undefined) => id !== undefined);
+    return ids.filter((id) => id !== undefined);
   }
 
   /** Text of token ids; ids that stand for no token (rows that only pad the model's vocabulary) have no text. */
@@ -51,12 +51,12 @@ export class Tokenizer {
 
   /** The id that stands for tokens outside the vocabulary, if the tokenizer has one. */
   get unknownTokenId(): number | undefined {
-    return this.require().model?.unk_token_id;
+    return this.require().model.unk_token_id;
   }
 
   /** One more than the largest id. */
   get vocabSize(): number {
-    return this.require().model?.vocab.length ?? 0;
+    return this.require().model.vocab.length;
   }
 
   private require(): LibraryTokenizer {
@@ -78,8 +78,10 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const definition = await readJsonObject(file);
   const config = (await exists(configFile)) ? await readJsonObject(configFile) : {};
   try {
-    return new Tokenizer(directory, new LibraryTokenizer(definition, config));
+    return new Tokenizer(directory, createLibraryTokenizer(definition, config));
   } catch (cause) {
-    throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}. Export the tokenizer again.`, { cause });
+    throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}. Export the tokenizer again.`, {
+      cause,
+    });
   }
 }

@@ -69,7 +69,9 @@ function readSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes
   const hiddenSize = config.integer("n_embd", 768);
   const numAttentionHeads = config.integer("n_head", 12);
   if (hiddenSize % numAttentionHeads !== 0) {
-    throw new ModelError(`"n_embd" ${hiddenSize} in "${config.file}" must be a multiple of "n_head" ${numAttentionHeads}.`);
+    throw new ModelError(
+      `"n_embd" ${hiddenSize} in "${config.file}" must be a multiple of "n_head" ${numAttentionHeads}.`,
+    );
   }
   const heads = layOutHeads(hiddenSize / numAttentionHeads, false);
   const sizes = {
@@ -99,7 +101,11 @@ function addSelfAttention(parts: Parts, layer: number, x: string): string {
   const qkv = graph.conv1d(
     `${name}.c_attn`,
     x,
-    graph.weight(`${stored}.c_attn.weight`, [hiddenSize, 3 * paddedSize], padHeads(packed, 1, 3 * numAttentionHeads, heads)),
+    graph.weight(
+      `${stored}.c_attn.weight`,
+      [hiddenSize, 3 * paddedSize],
+      padHeads(packed, 1, 3 * numAttentionHeads, heads),
+    ),
     graph.weight(`${stored}.c_attn.bias`, [3 * paddedSize], padHeads(packedBias, 0, 3 * numAttentionHeads, heads)),
   );
 
