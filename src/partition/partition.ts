@@ -1,0 +1,178 @@
+/**
+ * (graph, world) -> plan: a pure function. propagate.ts finds how everything lies; here every cut becomes each rank's
+ * indices, and the plan is written down. The same graph and world give the same plan on every rank.
+ */
+import { PartitionError } from "../errors.ts";
+import { DATA_TYPE_BYTES, type Graph, type GraphNode, type Weight } from "../model/graph.ts";
+import type { Cut } from "./cut.ts";
+import {
+  localShape,
+  wayOfReading,
+  type CollectivePlan,
+  type NodePlan,
+  type Plan,
+  type Role,
+  type Sharding,
+  type WeightPlan,
+} from "./plan.ts";
+import { mayStayCut, propagate, type Walk } from "./propagate.ts";
+import { REPLICATE, type Flow, type Layout } from "./rule.ts";
+import { countIndices, type Stretch } from "./runs.ts";
+import { separateBias } from "./separate-bias.ts";
+
+/** The ranks among which a graph is cut. */
+export interface World {
+  readonly worldSize: number;
+  /** One per rank, in any unit: a rank with twice the weight gets twice the heads and features. All equal if left out. */
+  readonly rankWeights?: readonly number[];
+}
+
+/**
+ * Decides how every weight is cut, how every value lies and where a collective goes.
+ * @throws {PartitionError} when the world is none, or the graph contradicts itself.
+ */
+export function partition(graph: Graph, world: World): Plan {
+  const rankWeights = checkWorld(world);
+  const { worldSize } = world;
+  const separated = separateBias(graph);
+  const walk = propagate(separated, worldSize);
+  const deal = dealOnce(walk, rankWeights);
+  return {
+    worldSize,
+    values: new Map([...walk.layouts].map(([name, layout]) => [name, settle(layout, deal)])),
+    shapes: walk.shapes,
+    nodes: separated.nodes.map((node, i) => planNode(node, walk.flows[i]!, worldSize, deal)),
+    weights: planWeights(separated, walk, worldSize, deal),
+    collectives: planCollectives(separated, walk),
+  };
+}
+
+/** Each rank's runs of a cut axis. */
+type Deal = (cut: Cut) => readonly Stretch[][];
+
+/** Each cut is dealt once, however many nodes it flows through. */
+function dealOnce({ cuts }: Walk, rankWeights: readonly number[]): Deal {
+  const dealt = new Map<Cut, Stretch[][]>();
+  return (cut) => {
+    const runs = dealt.get(cut) ?? cuts.deal(cut, rankWeights);
+    dealt.set(cut, runs);
+    return runs;
+  };
+}
+
+function settle(layout: Layout, deal: Deal): Sharding {
+  switch (layout.kind) {
+    case "Replicate":
+      return layout;
+    case "Partial":
+      return { kind: "Partial", op: "sum" };
+    case "Shard":
+      return { kind: "Shard", axis: layout.axis, runs: deal(layout.cut) };
+  }
+}
+
+function planNode(node: GraphNode, flow: Flow, worldSize: number, deal: Deal): NodePlan {
+  const { reads, writes, attributes = {}, constants = {} } = flow;
+  const count = (size: number | Cut, rank: number): number =>
+    typeof size === "number" ? size : countIndices(deal(size)[rank] ?? []);
+  const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
+  return {
+    inputs: node.inputs.map((_, i) => settle(reads[i] ?? REPLICATE, deal)),
+    outputs: node.outputs.map((_, i) => settle(writes[i] ?? REPLICATE, deal)),
+    attributes: mapValues(attributes, (cut) => ranks.map((rank) => count(cut, rank))),
+    constants: mapValues(constants, (sizes) => ranks.map((rank) => sizes.map((size) => count(size, rank)))),
+  };
+}
+
+function mapValues<Value, Result>(
+  record: Readonly<Record<string, Value>>,
+  change: (value: Value) => Result,
+): Record<string, Result> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(value)]));
+}
+
+/** One entry for each way in which a weight is read. */
+function planWeights(graph: Graph, walk: Walk, worldSize: number, deal: Deal): WeightPlan[] {
+  const plans = new Map<string, WeightPlan>();
+  const waysOf = new Map<string, number>();
+  graph.nodes.forEach((node, n) => {
+    const flow = walk.flows[n]!;
+    node.inputs.forEach((name, i) => {
+      const weight = graph.weights.get(name);
+      if (weight === undefined || flow.constants?.[i] !== undefined) return;
+      const layout = flow.reads[i] ?? REPLICATE;
+      const sharding = settle(layout, deal);
+      const way = wayOfReading(name, sharding);
+      if (plans.has(way)) return;
+      const numWays = (waysOf.get(name) ?? 0) + 1;
+      waysOf.set(name, numWays);
+      plans.set(way, {
+        weight: name,
+        localName: numWays === 1 ? name : `${name}/${numWays}`,
+        node: node.name,
+        shape: weight.shape,
+        dataType: weight.dataType,
+        sharding,
+        role: layout.kind === "Shard" ? roleOf(layout.cut, flow, graph, walk) : "",
+        rankBytes: Array.from({ length: worldSize }, (_, rank) => bytesOnRank(weight, sharding, rank)),
+        reason: layout.kind === "Shard" ? "" : (flow.reason ?? ""),
+      });
+    });
+  });
+  return [...plans.values()];
+}
+
+function roleOf(cut: Cut, flow: Flow, graph: Graph, { cuts, layouts }: Walk): Role {
+  if (flow.closes !== undefined) return "rowParallel";
+  const logits = graph.outputs.find(({ name }) => name === "logits");
+  const layout = logits && layouts.get(logits.name);
+  const reachesLogits = layout?.kind === "Shard" && mayStayCut(logits!, layout) && cuts.areRelated(cut, layout.cut);
+  return reachesLogits ? "vocabularyParallel" : "columnParallel";
+}
+
+function bytesOnRank({ shape, dataType }: Weight, sharding: Sharding, rank: number): number {
+  return localShape(shape, sharding, rank).reduce((bytes, size) => bytes * size, DATA_TYPE_BYTES[dataType]);
+}
+
+/** A collective for each value that is made whole, in the order of the nodes; the logits last, outside the graph. */
+function planCollectives(graph: Graph, { layouts, madeWhole, shapes }: Walk): CollectivePlan[] {
+  const outputs = new Map(graph.outputs.map((output) => [output.name, output]));
+  return graph.nodes.flatMap((node) =>
+    node.outputs.flatMap((value): CollectivePlan[] => {
+      const layout = layouts.get(value) ?? REPLICATE;
+      const isLogits = value === "logits" && layout.kind === "Shard" && outputs.has(value) && !madeWhole.has(value);
+      if (!madeWhole.has(value) && !isLogits) return [];
+      const shape = shapes.get(value) ?? outputs.get(value)?.shape;
+      return [
+        {
+          kind: layout.kind === "Partial" ? "allReduce" : "allGather",
+          value,
+          node: node.name,
+          shape,
+          elementsPerToken: (shape ?? []).reduce<number>((n, size) => (typeof size === "number" ? n * size : n), 1),
+          insideGraph: !isLogits,
+        },
+      ];
+    }),
+  );
+}
+
+function checkWorld({ worldSize, rankWeights }: World): readonly number[] {
+  if (!Number.isInteger(worldSize) || worldSize < 1) {
+    throw new PartitionError(
+      `Partitioning failed: expected worldSize to be a positive integer, received ${worldSize}.`,
+    );
+  }
+  if (rankWeights === undefined) return Array.from({ length: worldSize }, () => 1);
+  if (rankWeights.length !== worldSize) {
+    throw new PartitionError(
+      `Partitioning failed: expected one rank weight for each of ${worldSize} ranks, received ${rankWeights.length}.`,
+    );
+  }
+  if (!rankWeights.every((weight) => weight >= 0 && weight < Infinity) || !rankWeights.some((weight) => weight > 0)) {
+    throw new PartitionError(
+      `Partitioning failed: expected rank weights that are 0 or more, finite and not all 0, received [${rankWeights.join(", ")}].`,
+    );
+  }
+  return rankWeights;
+}

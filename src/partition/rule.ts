@@ -1,0 +1,126 @@
+/**
+ * What a rule sees and what it says. A rule is a pure function of one node and of how its inputs lie; it says how each
+ * input must be read and how each output lies. Rules never reduce or gather: reading a value otherwise than it lies is
+ * what asks for the collective, and propagate.ts places it.
+ */
+import { PartitionError } from "../errors.ts";
+import type { Dimension, GraphNode } from "../model/graph.ts";
+import type { Cut, Cuts } from "./cut.ts";
+
+/** How a value lies, with the cut still open to learn more (plan.ts has the same with each rank's runs). */
+export type Layout =
+  | { readonly kind: "Replicate" }
+  | { readonly kind: "Shard"; readonly axis: number; readonly cut: Cut }
+  | { readonly kind: "Partial" };
+
+export const REPLICATE: Layout = { kind: "Replicate" };
+export const PARTIAL: Layout = { kind: "Partial" };
+
+/** Cut along `axis`. */
+export function shard(axis: number, cut: Cut): Layout {
+  return { kind: "Shard", axis, cut };
+}
+
+/** One input of a node. An optional input left out has the name "". */
+export interface Operand {
+  readonly name: string;
+  /** Undefined where the graph does not tell. */
+  readonly shape: readonly Dimension[] | undefined;
+  readonly layout: Layout;
+  /** A weight, or a cache input not yet read: it may be read in any layout without a collective. */
+  readonly free: boolean;
+  /** The numbers of an integer constant. */
+  readonly values: readonly number[] | undefined;
+}
+
+/** One node as its rule sees it. */
+export interface Step {
+  readonly node: GraphNode;
+  readonly inputs: readonly Operand[];
+  readonly cuts: Cuts;
+  readonly worldSize: number;
+  /** Set when an earlier walk found that this node must not open a cut: why. */
+  readonly refusal: string | undefined;
+}
+
+/** What a rule says. */
+export interface Flow {
+  /** How each input is read. */
+  readonly reads: readonly Layout[];
+  /** How each output lies. */
+  readonly writes: readonly Layout[];
+  /** The cut that begins here: a column-parallel product. */
+  readonly opens?: Cut;
+  /** The cut that ends here: a row-parallel product. */
+  readonly closes?: Cut;
+  /** Why inputs are made whole, or weights stay whole. */
+  readonly reason?: string;
+  /** Integer attributes that become the number of this rank's indices of a cut. */
+  readonly attributes?: Readonly<Record<string, Cut>>;
+  /** Integer lists read as inputs, by input index; a cut in them becomes the number of this rank's indices. */
+  readonly constants?: Readonly<Record<number, readonly (number | Cut)[]>>;
+}
+
+export type Rule = (step: Step) => Flow;
+
+/** Everything whole: the answer where nothing better is right. */
+export function whole(step: Step, reason: string): Flow {
+  return { reads: step.inputs.map(() => REPLICATE), writes: step.node.outputs.map(() => REPLICATE), reason };
+}
+
+/** The operand read in this layout, all others whole; every output the same way. */
+export function carry(step: Step, index: number, layout: Layout, output: Layout = layout): Flow {
+  return {
+    reads: step.inputs.map((_, i) => (i === index ? layout : REPLICATE)),
+    writes: step.node.outputs.map(() => output),
+    reason: "the same for every index of the cut axis",
+  };
+}
+
+/**
+ * How an operand is read beside another that is cut: `axis` of it must be cut alike.
+ * An operand left out, or with nothing to cut there (no such axis, or size 1), is read whole.
+ * @returns undefined when it cannot be read so.
+ */
+export function alignWith(step: Step, index: number, axis: number, cut: Cut): Layout | undefined {
+  const operand = step.inputs[index];
+  if (operand === undefined || operand.name === "") return REPLICATE;
+  if (operand.shape === undefined) return undefined;
+  const size = operand.shape[axis];
+  if (size === undefined || size === 1) return REPLICATE;
+  if (operand.layout.kind === "Shard") {
+    return operand.layout.axis === axis && step.cuts.unify(operand.layout.cut, cut) ? operand.layout : undefined;
+  }
+  return operand.free ? shard(axis, cut) : undefined;
+}
+
+/** The first input that is cut, and how. */
+export function findCut(step: Step): { index: number; axis: number; cut: Cut; ndim: number } | undefined {
+  for (const [index, { layout, shape }] of step.inputs.entries()) {
+    if (layout.kind === "Shard" && shape !== undefined)
+      return { index, axis: layout.axis, cut: layout.cut, ndim: shape.length };
+  }
+  return undefined;
+}
+
+/** An integer attribute. */
+export function intAttribute(node: GraphNode, name: string, otherwise: number): number {
+  const attribute = node.attributes[name];
+  return attribute?.kind === "int" ? attribute.value : otherwise;
+}
+
+/** An axis counted from the front. */
+export function normalizeAxis(axis: number, ndim: number): number {
+  return axis < 0 ? axis + ndim : axis;
+}
+
+/** A graph that is wrong whatever the world: names node, op, shapes and what would be right. */
+export function wrongGraph(step: Step, what: string, remedy: string): PartitionError {
+  const shapes = step.inputs
+    .filter((input) => input.name !== "")
+    .map((input) => `"${input.name}" ${input.shape === undefined ? "of unknown shape" : `[${input.shape.join(", ")}]`}`)
+    .join(", ");
+  return new PartitionError(
+    `Partitioning node "${step.node.name}" (${step.node.opType}) failed: ${what}; its inputs are ${shapes}. ${remedy}`,
+  );
+}

@@ -1,0 +1,149 @@
+/**
+ * Attention: the cut learns that its units are heads.
+ *
+ * With at least as many key/value heads as ranks the units are groups (a key/value head and its query heads), and the cache
+ * is cut like them. With fewer, query heads are dealt and each rank holds the key/value heads that its query heads read.
+ *
+ *     q|k|v [B, S, (N+2K)*H] Shard(2)   past [B, K, T, H] Shard(1)   ->   attn [B, S, N*H] Shard(2), present Shard(1)
+ */
+import { packed, scaled, units, type Cut } from "../cut.ts";
+import {
+  REPLICATE,
+  alignWith,
+  findCut,
+  intAttribute,
+  shard,
+  whole,
+  wrongGraph,
+  type Flow,
+  type Layout,
+  type Rule,
+  type Step,
+} from "../rule.ts";
+
+interface HeadCuts {
+  readonly heads: Cut;
+  readonly keyValueHeads: Cut;
+}
+
+/** Query heads and the key/value heads that belong to them, dealt together. */
+function cutHeads(numHeads: number, numKeyValueHeads: number, worldSize: number): HeadCuts {
+  const groupSize = numHeads / numKeyValueHeads;
+  if (worldSize <= numKeyValueHeads || groupSize === 1) {
+    const groups = units(numKeyValueHeads);
+    return { heads: scaled(groups, groupSize), keyValueHeads: groups };
+  }
+  const heads = units(numHeads);
+  return { heads, keyValueHeads: { kind: "keyValueHeads", of: heads, groupSize } };
+}
+
+/** com.microsoft GroupQueryAttention, with q|k|v packed in its first input or as three. */
+export const groupQueryAttention: Rule = (step) => {
+  const numHeads = intAttribute(step.node, "num_heads", 0);
+  const numKeyValueHeads = intAttribute(step.node, "kv_num_heads", 0);
+  if (numHeads < 1 || numKeyValueHeads < 1 || numHeads % numKeyValueHeads !== 0) {
+    throw wrongGraph(
+      step,
+      `${numHeads} heads cannot share ${numKeyValueHeads} key/value heads evenly`,
+      "num_heads must be a multiple of kv_num_heads.",
+    );
+  }
+  const { heads, keyValueHeads } = cutHeads(numHeads, numKeyValueHeads, step.worldSize);
+  const isPacked = (step.inputs[1]?.name ?? "") === "";
+  const headDim = headDimOf(step, isPacked ? numHeads + 2 * numKeyValueHeads : numHeads);
+  const query = scaled(heads, headDim);
+  const keyValue = scaled(keyValueHeads, headDim);
+  return attend(step, {
+    reads: [
+      [0, 2, isPacked ? packed([query, keyValue, keyValue]) : query],
+      [1, 2, keyValue],
+      [2, 2, keyValue],
+      [3, 1, keyValueHeads], // past_key   [B, K, T, H]
+      [4, 1, keyValueHeads], // past_value [B, K, T, H]
+      [10, 1, heads], // attention_bias [B, N, S, T]
+      [11, 0, heads], // head_sink [N]
+    ],
+    writes: [shard(2, query), shard(1, keyValueHeads), shard(1, keyValueHeads)],
+    attributes: { num_heads: heads, kv_num_heads: keyValueHeads },
+  });
+};
+
+/** com.microsoft MultiHeadAttention with query, key and value apart, [B, S, N*H] each. */
+export const multiHeadAttention: Rule = (step) => {
+  const numHeads = intAttribute(step.node, "num_heads", 0);
+  if ((step.inputs[1]?.name ?? "") === "") return whole(step, "packed query, key and value are not cut here");
+  const heads = units(numHeads);
+  const features = scaled(heads, headDimOf(step, numHeads));
+  return attend(step, {
+    reads: [
+      [0, 2, features],
+      [1, 2, features],
+      [2, 2, features],
+      [3, 0, packed([features, features, features])], // bias [3*N*H]
+      [5, 1, heads], // attention_bias [B, N, S, T]
+      [6, 1, heads], // past_key   [B, N, T, H]
+      [7, 1, heads], // past_value [B, N, T, H]
+    ],
+    writes: [shard(2, features), shard(1, heads), shard(1, heads)],
+    attributes: { num_heads: heads },
+  });
+};
+
+/** Rotary embedding of [B, S, N*H] or [B, N, S, H]: whole heads, each turned on its own. */
+export const rotaryEmbedding: Rule = (step) => {
+  const found = findCut(step);
+  if (found === undefined) return whole(step, "positions are looked up on every rank");
+  const numHeads = intAttribute(step.node, "num_heads", 0);
+  const headDim = found.ndim === 4 ? 1 : numHeads > 0 ? headDimOf(step, numHeads) : rotaryDim(step);
+  const numUnits = Number(step.inputs[0]?.shape?.[found.axis]) / headDim;
+  if (!Number.isInteger(numUnits) || found.axis === 3) return whole(step, "heads of a known size are needed");
+  const heads = units(numUnits);
+  if (!step.cuts.unify(found.cut, scaled(heads, headDim)))
+    return whole(step, `the cut is not made of heads of ${headDim}`);
+  return {
+    reads: step.inputs.map((input, i) => (i === 0 ? input.layout : REPLICATE)),
+    writes: [step.inputs[0]!.layout],
+    reason: "positions are looked up on every rank",
+    ...(numHeads > 0 && { attributes: { num_heads: heads } }),
+  };
+};
+
+/** Without num_heads a head is as wide as the cos cache [positions, H/2] says. */
+function rotaryDim(step: Step): number {
+  return 2 * Number(step.inputs[2]?.shape?.[1]);
+}
+
+function headDimOf(step: Step, numHeads: number): number {
+  const width = step.inputs[0]?.shape?.[2];
+  const headDim = Number(width) / numHeads;
+  if (Number.isInteger(headDim)) return headDim;
+  throw wrongGraph(
+    step,
+    `its first input is not ${numHeads} heads of one size`,
+    "Its last axis must be a multiple of the number of heads.",
+  );
+}
+
+interface HeadFlow {
+  /** [input, axis, cut]: what of an input is cut; inputs not named are whole. */
+  readonly reads: readonly (readonly [number, number, Cut])[];
+  readonly writes: readonly Layout[];
+  readonly attributes: Readonly<Record<string, Cut>>;
+}
+
+/** Cuts the attention by heads if every input that has heads can be read so. */
+function attend(step: Step, { reads, writes, attributes }: HeadFlow): Flow {
+  if (step.inputs[0]?.layout.kind !== "Shard") return whole(step, "its query is whole");
+  const layouts = step.inputs.map(() => REPLICATE);
+  for (const [index, axis, cut] of reads) {
+    const layout = alignWith(step, index, axis, cut);
+    if (layout === undefined) return whole(step, `input ${index} is not cut by heads`);
+    if (index < layouts.length) layouts[index] = layout;
+  }
+  return {
+    reads: layouts,
+    writes: writes.slice(0, step.node.outputs.length),
+    reason: "the same for every head",
+    attributes,
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * Products, where cuts begin and end.
+ *
+ *     columnParallel   x Replicate   @  w Shard(out)  ->  y Shard(last)   no collective
+ *     rowParallel      x Shard(last) @  w Shard(in)   ->  y Partial(sum)  allReduce before whatever is not linear
+ *
+ * A weight is [in, out], or [out, in] with transB = 1: then the two axes change places.
+ */
+import { units } from "../cut.ts";
+import {
+  PARTIAL,
+  REPLICATE,
+  alignWith,
+  carry,
+  findCut,
+  intAttribute,
+  shard,
+  whole,
+  wrongGraph,
+  type Flow,
+  type Rule,
+  type Step,
+} from "../rule.ts";
+
+/** MatMul, FusedMatMul, Gemm (whose bias separate-bias.ts has made an Add). */
+export const product: Rule = (step) => {
+  const [x, w] = step.inputs;
+  if (intAttribute(step.node, "transA", 0) === 1) return whole(step, "its first factor is transposed");
+  if (step.inputs.length > 2) return whole(step, "its bias is scaled");
+  if (x?.shape === undefined || w?.shape === undefined) return whole(step, "the shape of an input is not known");
+  if (!w.free || w.shape.length !== 2) return productOfActivations(step);
+
+  const [inAxis, outAxis] = intAttribute(step.node, "transB", 0) === 1 ? [1, 0] : [0, 1];
+  const last = x.shape.length - 1;
+  const numIn = w.shape[inAxis];
+  const numOut = w.shape[outAxis];
+  if (typeof x.shape[last] === "number" && x.shape[last] !== numIn) {
+    throw wrongGraph(step, `${x.shape[last]} features meet ${numIn}`, "Check the weight's layout and transB.");
+  }
+
+  if (x.layout.kind === "Shard" && x.layout.axis === last) {
+    const { cut } = x.layout;
+    return { reads: [x.layout, shard(inAxis, cut)], writes: [PARTIAL], closes: cut };
+  }
+  if (x.layout.kind === "Shard") return carry(step, 0, x.layout);
+  if (step.refusal !== undefined || typeof numOut !== "number") return whole(step, step.refusal ?? "its size varies");
+  const cut = units(numOut);
+  return { reads: [REPLICATE, shard(outAxis, cut)], writes: [shard(last, cut)], opens: cut };
+};
+
+/** Attention written out: scores and weighted values, [B, N, S, H] @ [B, N, H, T], one product per head. */
+function productOfActivations(step: Step): Flow {
+  const found = findCut(step);
+  if (found === undefined) return whole(step, "neither factor is a weight");
+  const fromTheRight = found.axis - found.ndim;
+  if (fromTheRight >= -2) return whole(step, "a product of two activations is cut along its batch axes only");
+  const reads = step.inputs.map(({ shape }, i) => alignWith(step, i, fromTheRight + (shape?.length ?? 0), found.cut));
+  if (!reads.every((layout) => layout !== undefined)) return whole(step, "its factors are not cut alike");
+  const ndim = Math.max(...step.inputs.map(({ shape }) => shape?.length ?? 0));
+  return { reads, writes: [shard(fromTheRight + ndim, found.cut)] };
+}

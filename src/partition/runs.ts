@@ -1,0 +1,43 @@
+/**
+ * Arithmetic of runs: lists of stretches [begin, end) that say which indices of an axis a rank holds.
+ * A file of its own because dealing, planning and rewriting all count with them.
+ */
+import type { Run } from "../model/graph.ts";
+
+/** A stretch of indices that exist. */
+export interface Stretch {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** How many indices the runs hold. */
+export function countIndices(runs: readonly Run[]): number {
+  return runs.reduce((sum, run) => sum + ("zeros" in run ? run.zeros : run.end - run.begin), 0);
+}
+
+/** Runs of units turned into runs of indices, `unitSize` indices a unit. */
+export function scaleRuns(runs: readonly Stretch[], unitSize: number): Stretch[] {
+  return runs.map(({ begin, end }) => ({ begin: begin * unitSize, end: end * unitSize }));
+}
+
+/** The runs moved up by `offset`. */
+export function shiftRuns(runs: readonly Stretch[], offset: number): Stretch[] {
+  return runs.map(({ begin, end }) => ({ begin: begin + offset, end: end + offset }));
+}
+
+/** The same indices in the same order with as few runs as possible. */
+export function joinRuns(runs: readonly Stretch[]): Stretch[] {
+  const joined: Stretch[] = [];
+  for (const run of runs) {
+    const last = joined.at(-1);
+    if (run.begin === run.end) continue;
+    if (last?.end === run.begin) joined[joined.length - 1] = { begin: last.begin, end: run.end };
+    else joined.push(run);
+  }
+  return joined;
+}
+
+/** Every index of the runs, one by one. */
+export function listIndices(runs: readonly Stretch[]): number[] {
+  return runs.flatMap(({ begin, end }) => Array.from({ length: end - begin }, (_, i) => begin + i));
+}

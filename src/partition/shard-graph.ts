@@ -1,0 +1,180 @@
+/**
+ * (graph, plan, rank) -> the graph that this rank runs: local weights, local head counts, and the collectives of the plan as
+ * nodes of domain `shardrun`. Every rank calls the same collectives in the same order: a token goes from each to the next,
+ * so that no scheduler can exchange them. Nodes of which a rank holds nothing are left out; who needs their results reads zeros.
+ */
+import type { Attribute, Graph, GraphNode, GraphValue, Weight } from "../model/graph.ts";
+import { integerConstant } from "./constants.ts";
+import { localShape, wayOfReading, type CollectivePlan, type NodePlan, type Plan, type Sharding } from "./plan.ts";
+import { countIndices } from "./runs.ts";
+import { separateBias } from "./separate-bias.ts";
+import { Zeros } from "./zeros.ts";
+
+/**
+ * One rank's shard of the graph.
+ * @param plan what `partition` gave for this very graph
+ */
+export function shardGraph(graph: Graph, plan: Plan, rank: number): Graph {
+  return new ShardWriter(graph, plan, rank).write();
+}
+
+/** Writes one rank's graph node by node; the state is what has been written so far. */
+class ShardWriter {
+  readonly #graph: Graph;
+  readonly #plan: Plan;
+  readonly #rank: number;
+  readonly #nodes: GraphNode[] = [];
+  readonly #weights = new Map<string, Weight>();
+  readonly #zeros: Zeros;
+  /** The collectives inside the graph, by the value they make whole. */
+  readonly #collectives: ReadonlyMap<string, CollectivePlan>;
+  /** Names of weights here, by the way of reading them. */
+  readonly #localNames: ReadonlyMap<string, string>;
+  /** Values whose nodes are left out here. */
+  readonly #leftOut = new Set<string>();
+  /** The token of the last collective. */
+  #token: string | undefined;
+
+  constructor(graph: Graph, plan: Plan, rank: number) {
+    this.#graph = separateBias(graph);
+    this.#plan = plan;
+    this.#rank = rank;
+    this.#zeros = new Zeros(this.#localInputs(), this.#nodes, this.#weights);
+    const insideGraph = plan.collectives.filter((collective) => collective.insideGraph);
+    this.#collectives = new Map(insideGraph.map((collective) => [collective.value, collective]));
+    this.#localNames = new Map(
+      plan.weights.map(({ weight, sharding, localName }) => [wayOfReading(weight, sharding), localName]),
+    );
+  }
+
+  write(): Graph {
+    this.#graph.nodes.forEach((node, i) => {
+      const plan = this.#plan.nodes[i]!;
+      if (this.#holdsNothingOf(plan)) for (const output of node.outputs) this.#leftOut.add(output);
+      else this.#nodes.push(this.#localNode(node, plan));
+      for (const output of node.outputs) this.#makeWhole(output, node);
+    });
+    return {
+      name: `${this.#graph.name}, rank ${this.#rank} of ${this.#plan.worldSize}`,
+      inputs: this.#localInputs(),
+      outputs: this.#localOutputs(),
+      nodes: this.#nodes,
+      weights: this.#weights,
+    };
+  }
+
+  /** Whether a node reads cut values or weights, and none of them has an index here. */
+  #holdsNothingOf({ inputs }: NodePlan): boolean {
+    const cut = inputs.filter((sharding) => sharding.kind === "Shard");
+    return cut.length > 0 && cut.every((sharding) => this.#isEmpty(sharding));
+  }
+
+  #isEmpty(sharding: Sharding | undefined): boolean {
+    return sharding?.kind === "Shard" && countIndices(sharding.runs[this.#rank] ?? []) === 0;
+  }
+
+  #localNode(node: GraphNode, plan: NodePlan): GraphNode {
+    const inputs = node.inputs.map((name, i) => this.#read(name, plan.inputs[i]!));
+    for (const [index, perRank] of Object.entries(plan.constants)) {
+      const name = `${node.name}/constant${index}`;
+      this.#weights.set(name, integerConstant(name, perRank[this.#rank] ?? []));
+      inputs[Number(index)] = name;
+    }
+    const attributes = { ...node.attributes };
+    for (const [name, perRank] of Object.entries(plan.attributes)) attributes[name] = int(perRank[this.#rank] ?? 0);
+    if (node.opType === "Split" && inputs.length > 1) delete attributes.num_outputs;
+    return { ...node, inputs, outputs: node.outputs.map((name) => this.#producedName(name)), attributes };
+  }
+
+  /** The name under which a node reads a value or weight in this sharding. */
+  #read(name: string, sharding: Sharding): string {
+    if (name === "") return "";
+    if (this.#graph.weights.has(name)) return this.#localWeight(name, sharding);
+    if (sharding.kind === "Replicate") return name;
+    return this.#leftOut.has(name) ? this.#zerosFor(name) : this.#producedName(name);
+  }
+
+  #localWeight(name: string, sharding: Sharding): string {
+    const localName = this.#localNames.get(wayOfReading(name, sharding)) ?? name;
+    const weight = this.#graph.weights.get(name)!;
+    this.#weights.set(localName, { ...this.#cutWeight(weight, sharding), name: localName });
+    return localName;
+  }
+
+  #cutWeight(weight: Weight, sharding: Sharding): Weight {
+    if (sharding.kind !== "Shard") return weight;
+    const { axis } = sharding;
+    const runs = sharding.runs[this.#rank] ?? [];
+    const source = { kind: "take", of: weight.source, axis, runs } as const;
+    return { ...weight, shape: localShape(weight.shape, sharding, this.#rank), source };
+  }
+
+  /** A value that a collective makes whole keeps its name for the whole; what its node produces here gets another. */
+  #producedName(value: string): string {
+    if (!this.#collectives.has(value)) return value;
+    return `${value}/${this.#sharding(value).kind === "Partial" ? "partial" : "shard"}`;
+  }
+
+  #makeWhole(value: string, producer: GraphNode): void {
+    const plan = this.#collectives.get(value);
+    if (plan === undefined) return;
+    const sharding = this.#sharding(value);
+    const input = this.#leftOut.has(value) ? this.#zerosFor(value) : this.#producedName(value);
+    const token = `${value}/token`;
+    this.#nodes.push({
+      name: `${producer.name}/${plan.kind}`,
+      opType: plan.kind === "allReduce" ? "AllReduce" : "AllGather",
+      domain: "shardrun",
+      inputs: this.#token === undefined ? [input] : [input, this.#token],
+      outputs: [value, token],
+      attributes: {
+        ...(sharding.kind === "Shard"
+          ? { axis: int(sharding.axis), sizes: { kind: "ints", value: sharding.runs.map(countIndices) } }
+          : { op: { kind: "string", value: "sum" } }),
+        label: { kind: "string", value: producer.name },
+      },
+    });
+    this.#token = token;
+  }
+
+  /** What stands for a value whose node is left out: a summand of zeros, or a shard without indices. */
+  #zerosFor(value: string): string {
+    const shape = this.#plan.shapes.get(value);
+    const localSizes = shape && localShape(shape, this.#sharding(value), this.#rank);
+    return this.#zeros.inPlaceOf(value, localSizes, this.#rank);
+  }
+
+  /** Graph inputs with this rank's sizes, without the caches of which it holds no heads. */
+  #localInputs(): GraphValue[] {
+    return this.#graph.inputs
+      .filter(({ name }) => !this.#isEmpty(this.#sharding(name)))
+      .map((input) => this.#localValue(input));
+  }
+
+  /** Graph outputs alike; but the logits are there on every rank, without entries where it holds no vocabulary. */
+  #localOutputs(): GraphValue[] {
+    return this.#graph.outputs.flatMap((output) => {
+      const isWhole = this.#collectives.has(output.name);
+      if (isWhole) return [output];
+      if (this.#leftOut.has(output.name) && output.name !== "logits") return [];
+      if (this.#leftOut.has(output.name)) this.#nodes.push(identity(this.#zerosFor(output.name), output.name));
+      return [this.#localValue(output)];
+    });
+  }
+
+  #localValue(value: GraphValue): GraphValue {
+    return { ...value, shape: localShape(value.shape, this.#sharding(value.name), this.#rank) };
+  }
+
+  #sharding(value: string): Sharding {
+    return this.#plan.values.get(value) ?? { kind: "Replicate" };
+  }
+}
+
+function identity(input: string, output: string): GraphNode {
+  return { name: output, opType: "Identity", domain: "", inputs: [input], outputs: [output], attributes: {} };
+}
+
+function int(value: number): Attribute {
+  return { kind: "int", value };
+}
