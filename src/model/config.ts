@@ -2,7 +2,7 @@
  * What a checkpoint says about itself: config.json (the architecture; each family reads its own keys from it) and
  * generation_config.json (special tokens and the author's sampling defaults).
  */
-import { access } from "node:fs/promises";
+import { access, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
 import { readJsonObject, Settings } from "./settings.ts";
@@ -28,9 +28,12 @@ export interface GenerationConfig {
 export async function readConfig(directory: string): Promise<Settings> {
   const file = join(directory, "config.json");
   if (!(await exists(directory))) throw new ModelError(`Model directory "${directory}" does not exist.`);
+  if (!(await stat(directory)).isDirectory()) {
+    throw new ModelError(`Model "${directory}" is a file: pass the directory that holds its config.json.`);
+  }
   if (!(await exists(file))) {
     throw new ModelError(
-      `Model directory "${directory}" holds no config.json: expected a checkpoint in Hugging Face layout.`,
+      `Model directory "${directory}" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors).`,
     );
   }
   return new Settings(file, await readJsonObject(file));

@@ -1,4 +1,5 @@
 /** What an architecture family must provide: one function from config and tensors to a graph. The table is families.ts. */
+import { UsageError } from "../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Graph } from "./graph.ts";
 import type { CacheTensor } from "./graph-builder.ts";
@@ -42,7 +43,13 @@ export interface Family {
   build(config: Settings, checkpoint: Checkpoint, options: BuildOptions): FamilyModel;
 }
 
-/** The context of a model: config.json's, or the caller's smaller limit. */
-export function limitContext(maxPositions: number, { maxContext }: BuildOptions): number {
-  return Math.min(maxPositions, maxContext ?? maxPositions);
+/**
+ * The context of a model: config.json's, or the caller's smaller limit.
+ * @throws {UsageError} when the limit is no positive integer.
+ */
+export function limitContext(maxPositions: number, { maxContext = maxPositions }: BuildOptions): number {
+  if (!Number.isSafeInteger(maxContext) || maxContext < 1) {
+    throw new UsageError(`maxContext must be an integer of at least 1, received ${maxContext}.`);
+  }
+  return Math.min(maxPositions, maxContext);
 }

@@ -33,7 +33,7 @@ export class Tokenizer {
   /** Text of token ids; ids that stand for no token (rows that only pad the model's vocabulary) have no text. */
   decode(ids: readonly number[], { skipSpecialTokens = true } = {}): string {
     const library = this.require();
-    const known = ids.filter((id: number | undefined) => library.id_to_token(id) !== undefined);
+    const known = ids.filter((id) => library.id_to_token(id) !== undefined);
     // Text is what the model wrote, byte for byte: no removal of spaces before punctuation, whatever tokenizer_config.json says.
     const options = { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false };
     return known.length === 0 ? "" : library.decode(known, options);
