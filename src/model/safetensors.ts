@@ -25,23 +25,25 @@ const LENGTH_BYTES = 8;
 const MAX_HEADER_BYTES = 100_000_000;
 
 /** Bytes of one element of every type of the format that fills whole bytes. */
-const ELEMENT_BYTES: Readonly<Record<string, number>> = {
-  BOOL: 1,
-  U8: 1,
-  I8: 1,
-  F8_E4M3: 1,
-  F8_E5M2: 1,
-  I16: 2,
-  U16: 2,
-  F16: 2,
-  BF16: 2,
-  I32: 4,
-  U32: 4,
-  F32: 4,
-  I64: 8,
-  U64: 8,
-  F64: 8,
-};
+const ELEMENT_BYTES: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    BOOL: 1,
+    U8: 1,
+    I8: 1,
+    F8_E4M3: 1,
+    F8_E5M2: 1,
+    I16: 2,
+    U16: 2,
+    F16: 2,
+    BF16: 2,
+    I32: 4,
+    U32: 4,
+    F32: 4,
+    I64: 8,
+    U64: 8,
+    F64: 8,
+  }),
+);
 
 /**
  * Reads and checks the header of a safetensors file.
@@ -106,7 +108,7 @@ function parseEntry(file: string, name: string, entry: unknown, dataOffset: numb
   if (!isJsonObject(entry)) return bad("has no description");
   const { dtype, shape, data_offsets: offsets } = entry;
 
-  const elementBytes = typeof dtype === "string" ? ELEMENT_BYTES[dtype] : undefined;
+  const elementBytes = typeof dtype === "string" ? ELEMENT_BYTES.get(dtype) : undefined;
   if (typeof dtype !== "string" || elementBytes === undefined)
     return bad(`has an unknown dtype ${JSON.stringify(dtype)}`);
   if (!isListOfSizes(shape)) {
