@@ -27,7 +27,8 @@ export const protobufFileName = "rendezvous.proto";
  *
  * Every rank, rank 0 included, holds one stream to rank 0's coordinator for as long as it lives:
  *   rank -> Join, then a Heartbeat every 250 ms, at the end Leave;
- *   coordinator -> Progress until all have joined, then World once, Heartbeat throughout, and Left or Failed as it happens.
+ *   coordinator -> Welcome, World once all have joined, Heartbeat throughout, and Left or Failed as it happens.
+ * Whoever hears the last word (rank 0 left, the first failure, a refusal) ends its half of the stream, so that it is known to be heard.
  * A stream is served only if its metadata prove the secret of the run.
  */
 
@@ -40,7 +41,7 @@ export interface RankMessage {
 
 export interface CoordinatorMessage {
   body:
-    | { $case: "progress"; value: Progress }
+    | { $case: "welcome"; value: Welcome }
     | { $case: "world"; value: World }
     | { $case: "heartbeat"; value: Heartbeat }
     | { $case: "left"; value: Left }
@@ -75,9 +76,9 @@ export interface Process {
 export interface Heartbeat {
 }
 
-/** Some have joined; these have not yet. */
-export interface Progress {
-  missingRanks: number[];
+/** The rank was taken in by this process. */
+export interface Welcome {
+  root: Process | undefined;
 }
 
 export interface World {
@@ -91,7 +92,7 @@ export interface Peer {
   dataAddress: string;
 }
 
-/** The rank ends on purpose. The coordinator answers by ending the stream once all others have been told. */
+/** The rank ends on purpose. The coordinator tells the others and ends the stream. */
 export interface Leave {
   exitCode: number;
 }
@@ -109,6 +110,8 @@ export interface Failure {
   elapsedMs: number;
   /** It stopped answering but may still exist: whoever shares its host ends it. */
   frozen: boolean;
+  /** Set by the coordinator. */
+  process: Process | undefined;
 }
 
 /** This rank, or another one before the world was complete, cannot take part. */
@@ -244,8 +247,8 @@ function createBaseCoordinatorMessage(): CoordinatorMessage {
 export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
   encode(message: CoordinatorMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.body?.$case) {
-      case "progress":
-        Progress.encode(message.body.value, writer.uint32(10).fork()).join();
+      case "welcome":
+        Welcome.encode(message.body.value, writer.uint32(10).fork()).join();
         break;
       case "world":
         World.encode(message.body.value, writer.uint32(18).fork()).join();
@@ -287,7 +290,7 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
               break;
             }
 
-            message.body = { $case: "progress", value: Progress.decode(reader, reader.uint32()) };
+            message.body = { $case: "welcome", value: Welcome.decode(reader, reader.uint32()) };
             continue;
           }
           case 2: {
@@ -356,9 +359,9 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
   fromPartial(object: DeepPartial<CoordinatorMessage>): CoordinatorMessage {
     const message = createBaseCoordinatorMessage();
     switch (object.body?.$case) {
-      case "progress": {
+      case "welcome": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
-          message.body = { $case: "progress", value: Progress.fromPartial(object.body.value) };
+          message.body = { $case: "welcome", value: Welcome.fromPartial(object.body.value) };
         }
         break;
       }
@@ -645,23 +648,19 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   },
 };
 
-function createBaseProgress(): Progress {
-  return { missingRanks: [] };
+function createBaseWelcome(): Welcome {
+  return { root: undefined };
 }
 
-export const Progress: MessageFns<Progress> = {
-  encode(message: Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.missingRanks.length !== 0) {
-      writer.uint32(10).fork();
-      for (const v of message.missingRanks) {
-        writer.uint32(v);
-      }
-      writer.join();
+export const Welcome: MessageFns<Welcome> = {
+  encode(message: Welcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.root !== undefined) {
+      Process.encode(message.root, writer.uint32(10).fork()).join();
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Progress {
+  decode(input: BinaryReader | Uint8Array, length?: number): Welcome {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -670,27 +669,17 @@ export const Progress: MessageFns<Progress> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProgress();
+      const message = createBaseWelcome();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag === 8) {
-              message.missingRanks.push(reader.uint32());
-
-              continue;
+            if (tag !== 10) {
+              break;
             }
 
-            if (tag === 10) {
-              const end2 = reader.uint32() + reader.pos;
-              while (reader.pos < end2) {
-                message.missingRanks.push(reader.uint32());
-              }
-
-              continue;
-            }
-
-            break;
+            message.root = Process.decode(reader, reader.uint32());
+            continue;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -704,12 +693,12 @@ export const Progress: MessageFns<Progress> = {
     }
   },
 
-  create(base?: DeepPartial<Progress>): Progress {
-    return Progress.fromPartial(base ?? {});
+  create(base?: DeepPartial<Welcome>): Welcome {
+    return Welcome.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<Progress>): Progress {
-    const message = createBaseProgress();
-    message.missingRanks = object.missingRanks?.map((e) => e) || [];
+  fromPartial(object: DeepPartial<Welcome>): Welcome {
+    const message = createBaseWelcome();
+    message.root = (object.root !== undefined && object.root !== null) ? Process.fromPartial(object.root) : undefined;
     return message;
   },
 };
@@ -961,7 +950,7 @@ export const Left: MessageFns<Left> = {
 };
 
 function createBaseFailure(): Failure {
-  return { rank: 0, reason: "", elapsedMs: 0, frozen: false };
+  return { rank: 0, reason: "", elapsedMs: 0, frozen: false, process: undefined };
 }
 
 export const Failure: MessageFns<Failure> = {
@@ -977,6 +966,9 @@ export const Failure: MessageFns<Failure> = {
     }
     if (message.frozen !== false) {
       writer.uint32(32).bool(message.frozen);
+    }
+    if (message.process !== undefined) {
+      Process.encode(message.process, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1026,6 +1018,14 @@ export const Failure: MessageFns<Failure> = {
             message.frozen = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.process = Process.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1047,6 +1047,9 @@ export const Failure: MessageFns<Failure> = {
     message.reason = object.reason ?? "";
     message.elapsedMs = object.elapsedMs ?? 0;
     message.frozen = object.frozen ?? false;
+    message.process = (object.process !== undefined && object.process !== null)
+      ? Process.fromPartial(object.process)
+      : undefined;
     return message;
   },
 };

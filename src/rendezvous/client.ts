@@ -1,0 +1,238 @@
+/**
+ * One rank's side of the rendezvous: finds rank 0's coordinator, joins, and then holds the stream that carries heartbeats and the
+ * news of others' ends. Every rank has one, rank 0 included.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { credentials, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
+import type { WorldIdentity } from "../environment.ts";
+import { RendezvousError } from "../errors.ts";
+import { type CoordinatorAddress, readAddressFile } from "./address-file.ts";
+import { describeFailure, describeIncomplete, describeUnreachable, type RankFailure } from "./failure.ts";
+import {
+  type CoordinatorMessage,
+  type Failure,
+  type Join,
+  type Peer,
+  type Process,
+  RendezvousClient as RendezvousStub,
+  type RankMessage,
+} from "./generated/rendezvous.ts";
+import { type HeartbeatTiming, SilenceMeter, WakingClock } from "./heartbeat.ts";
+import type { MeetingPoint } from "./meeting-point.ts";
+import { fenceProcess } from "./process-identity.ts";
+import { proveSecret } from "./secret.ts";
+
+export interface ClientOptions {
+  readonly identity: WorldIdentity;
+  readonly meetingPoint: MeetingPoint;
+  readonly join: Join;
+  readonly startTimeoutMs: number;
+  readonly timing: HeartbeatTiming;
+  /** Called once, for the first cause. */
+  readonly onFailure: (failure: RankFailure) => void;
+  /** Called when a rank ends with exit code 0. */
+  readonly onLeft: (rank: number) => void;
+}
+
+type Stream = ClientDuplexStream<RankMessage, CoordinatorMessage>;
+type Body = NonNullable<CoordinatorMessage["body"]>;
+
+/**
+ * Every attempt has a channel of its own: a shared one would make a retry wait for gRPC's backoff. Loopback and cluster addresses
+ * are not for a web proxy, nor for service settings in the DNS.
+ */
+const CHANNEL_OPTIONS = {
+  "grpc.enable_http_proxy": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.enable_retries": 0,
+};
+/** Between two looks for a coordinator that is not there yet: short against a process start, long against a connection attempt. */
+const RETRY_INTERVAL_MS = 25;
+
+/** How long a rank that leaves waits for rank 0 to have taken note. */
+const FAREWELL_LIMIT_MS = 1000;
+
+/** What came of one attempt: the world, or in words why rank 0 was not reached. */
+type Outcome = { readonly peers: readonly Peer[] } | { readonly seen: string };
+
+export class RendezvousClient {
+  /** All ranks in order. */
+  peers: readonly Peer[] = [];
+  readonly #options: ClientOptions;
+  readonly #stub: RendezvousStub;
+  readonly #stream: Stream;
+  readonly #silence = new SilenceMeter();
+  #heartbeatTimer: NodeJS.Timeout | undefined;
+  /** Rank 0, known from its first message on. */
+  #root: Process | undefined;
+  /** After the last word, in either direction, the end of the stream means nothing. */
+  #isOver = false;
+  #settle!: { resolve: (outcome: Outcome) => void; reject: (error: RendezvousError) => void };
+  /** Rejects when rank 0 was reached but the world did not come about. */
+  readonly #outcome = new Promise<Outcome>((resolve, reject) => (this.#settle = { resolve, reject }));
+  readonly #ended: Promise<void>;
+
+  private constructor(target: CoordinatorAddress, options: ClientOptions) {
+    this.#options = options;
+    this.#stub = new RendezvousStub(target.address, credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#stream = this.#stub.join(proveSecret(target.secret));
+    let error: ServiceError | undefined;
+    this.#stream.on("error", (cause: ServiceError) => (error = cause));
+    this.#stream.on("data", ({ body }: CoordinatorMessage) => body !== undefined && this.#receive(body));
+    this.#ended = new Promise((resolve) => {
+      this.#stream.once("end", () => {
+        this.#lose(error);
+        resolve();
+      });
+    });
+    this.#stream.write({ body: { $case: "join", value: options.join } });
+  }
+
+  /**
+   * Finds rank 0, joins, and waits until all have.
+   * @throws {RendezvousError} when rank 0 is not found within the start timeout, or the world does not come about.
+   */
+  static async join(options: ClientOptions): Promise<RendezvousClient> {
+    const { identity, meetingPoint, startTimeoutMs } = options;
+    const startedMs = performance.now();
+    let seen = "";
+    while (performance.now() - startedMs < startTimeoutMs) {
+      const target = findCoordinator(meetingPoint);
+      if (target === undefined) {
+        seen = "it has not announced its address";
+      } else {
+        const client = new RendezvousClient(target, options);
+        const outcome = await client.#waitForWorld(target, startedMs + startTimeoutMs);
+        if ("peers" in outcome) return client;
+        seen = outcome.seen;
+      }
+      await sleep(RETRY_INTERVAL_MS);
+    }
+    const place = meetingPoint.kind === "address" ? `at ${meetingPoint.address}` : `through ${meetingPoint.path}`;
+    const elapsedMs = Math.round(performance.now() - startedMs);
+    throw new RendezvousError(describeUnreachable(identity, `${place} (${seen})`, elapsedMs), identity);
+  }
+
+  /** Tells everyone that the data connection to `rank` failed. */
+  reportFailure(rank: number, reason: string): void {
+    if (this.#isOver) return;
+    const value = { rank, reason, elapsedMs: this.#silence.silentMs, frozen: false, process: undefined };
+    this.#stream.write({ body: { $case: "failure", value } });
+  }
+
+  /** Says goodbye and waits, for a short while, until rank 0 has taken note; at once when there is no more to say. */
+  async leave(exitCode: number): Promise<void> {
+    if (!this.#isOver) {
+      this.#stream.write({ body: { $case: "leave", value: { exitCode } } });
+      this.#finish();
+    }
+    await Promise.race([this.#ended, sleep(FAREWELL_LIMIT_MS, undefined, { ref: false })]);
+    this.#stub.close();
+  }
+
+  /**
+   * Until rank 0 has spoken this may be the wrong place: a program that says nothing on the port of an earlier run. Then the
+   * address file will soon name another one.
+   */
+  async #waitForWorld(target: CoordinatorAddress, deadlineMs: number): Promise<Outcome> {
+    const watch = setInterval(() => {
+      if (this.#root !== undefined) return;
+      const current = findCoordinator(this.#options.meetingPoint);
+      const isStale = current !== undefined && current.address !== target.address;
+      if (isStale || performance.now() >= deadlineMs) this.#stream.cancel();
+    }, RETRY_INTERVAL_MS);
+    try {
+      return await this.#outcome;
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  #receive(body: Body): void {
+    this.#silence.reset();
+    switch (body.$case) {
+      case "welcome":
+        this.#root = body.value.root;
+        this.#startHeartbeat();
+        break;
+      case "world":
+        this.peers = body.value.peers;
+        this.#settle.resolve(body.value);
+        break;
+      case "left":
+        if (body.value.rank === 0) this.#finish();
+        this.#options.onLeft(body.value.rank);
+        break;
+      case "failed":
+        this.#fail(body.value);
+        break;
+      case "refused":
+        this.#refuse(body.value.message);
+        break;
+      case "incomplete":
+        this.#refuse(describeIncomplete(this.#options.identity, body.value.missingRanks, body.value.elapsedMs));
+        break;
+      case "heartbeat":
+        break;
+    }
+  }
+
+  #startHeartbeat(): void {
+    const { timing } = this.#options;
+    const clock = new WakingClock(timing);
+    this.#heartbeatTimer = setInterval(() => {
+      this.#stream.write({ body: { $case: "heartbeat", value: {} } });
+      this.#silence.add(clock.tick());
+      if (this.#silence.silentMs >= timing.silenceLimitMs) this.#loseRoot("it stopped answering", true);
+    }, timing.intervalMs);
+  }
+
+  /** The stream ended without a last word. */
+  #lose(error: ServiceError | undefined): void {
+    if (this.#isOver) return;
+    if (this.#root !== undefined) return this.#loseRoot("its connection closed", false);
+    this.#finish();
+    this.#stub.close();
+    if (error?.code === status.UNAUTHENTICATED && this.#options.meetingPoint.kind === "address") {
+      const { identity, meetingPoint } = this.#options;
+      this.#refuse(
+        `Rank ${identity.rank} (${identity.host}) was turned away at ${meetingPoint.address}: the coordinator there has another secret. ` +
+          "It belongs to another run, or SHARDRUN_SECRET differs between the ranks.",
+      );
+    }
+    this.#settle.resolve({ seen: error?.details ?? "the connection was closed" });
+  }
+
+  #loseRoot(reason: string, frozen: boolean): void {
+    this.#fail({ rank: 0, reason, elapsedMs: this.#silence.silentMs, frozen, process: this.#root });
+    this.#stream.cancel(); // nobody is left to hear a last word
+  }
+
+  #fail({ rank, reason, elapsedMs, frozen, process }: Failure): void {
+    this.#finish();
+    const { identity } = this.#options;
+    if (frozen && process !== undefined && process.host === identity.host && rank !== identity.rank)
+      fenceProcess(process);
+    const failure = { rank, host: process?.host ?? "unknown host", pid: process?.pid ?? 0, reason, elapsedMs };
+    if (this.peers.length > 0) this.#options.onFailure(failure);
+    else this.#settle.reject(new RendezvousError(describeFailure(failure), failure));
+  }
+
+  #refuse(message: string): void {
+    this.#finish();
+    this.#settle.reject(new RendezvousError(message, this.#options.identity));
+  }
+
+  /** There is no more to say. */
+  #finish(): void {
+    this.#isOver = true;
+    clearInterval(this.#heartbeatTimer);
+    this.#stream.end();
+  }
+}
+
+/** Where rank 0 is, as far as it is known by now. */
+function findCoordinator(meetingPoint: MeetingPoint): CoordinatorAddress | undefined {
+  return meetingPoint.kind === "address" ? meetingPoint : readAddressFile(meetingPoint.path);
+}

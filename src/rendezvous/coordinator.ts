@@ -1,0 +1,249 @@
+/**
+ * Rank 0's side of the rendezvous: a gRPC server that gathers the ranks, tells everyone the world once it is complete, and from
+ * then on tells everyone the first failure, or that a rank left. It decides nothing else, and only streams that prove the run's
+ * secret reach it.
+ */
+import { Server, ServerCredentials, status, type ServerDuplexStream } from "@grpc/grpc-js";
+import { RendezvousError } from "../errors.ts";
+import type { CoordinatorAddress } from "./address-file.ts";
+import { describeMisfit } from "./failure.ts";
+import {
+  type CoordinatorMessage,
+  type Failure,
+  type Join,
+  type Process,
+  RendezvousService,
+  type RankMessage,
+} from "./generated/rendezvous.ts";
+import { type HeartbeatTiming, SilenceMeter, WakingClock } from "./heartbeat.ts";
+import { checkProof } from "./secret.ts";
+
+export interface CoordinatorOptions {
+  readonly secret: Uint8Array;
+  readonly startTimeoutMs: number;
+  readonly timing: HeartbeatTiming;
+  /** Rank 0 as it joins itself: what every other rank must agree with. */
+  readonly root: Join & { readonly process: Process };
+  /** Receives one line per thing that whoever looks after the run should know. */
+  readonly log: (line: string) => void;
+}
+
+type Stream = ServerDuplexStream<RankMessage, CoordinatorMessage>;
+type Body = NonNullable<CoordinatorMessage["body"]>;
+
+/** A rank that has joined, until its stream ends. */
+interface Member {
+  readonly join: Join;
+  readonly stream: Stream;
+  readonly silence: SilenceMeter;
+  /** It said that it leaves: the end of its stream is no failure. */
+  isLeaving: boolean;
+}
+
+/** Control messages are small; the largest, World, goes the other way. */
+const MAX_MESSAGE_BYTES = 64 * 1024;
+/** A connection that does not answer HTTP/2 pings for so long is dropped: it is not one of ours. */
+const KEEPALIVE = { "grpc.keepalive_time_ms": 10_000, "grpc.keepalive_timeout_ms": 5_000 };
+/** How long rank 0's end waits for the others to have heard of it. */
+const FAREWELL_LIMIT_MS = 1000;
+
+export class Coordinator {
+  readonly #options: CoordinatorOptions;
+  readonly #server: Server;
+  readonly #members = new Map<number, Member>();
+  readonly #clock: WakingClock;
+  readonly #startedMs = performance.now();
+  readonly #startTimer: NodeJS.Timeout;
+  readonly #heartbeatTimer: NodeJS.Timeout;
+  /** Once set, the world is complete and never changes. */
+  #isComplete = false;
+  /** What ended the gathering, told to whoever comes later. */
+  #refusal: Body | undefined;
+  #hasFailed = false;
+  #rootHasLeft = false;
+  #hasWarnedOfStranger = false;
+  #onAllGone: (() => void) | undefined;
+
+  private constructor(options: CoordinatorOptions) {
+    this.#options = options;
+    this.#server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES, ...KEEPALIVE });
+    this.#server.addService(RendezvousService, { join: (stream: Stream) => this.#serve(stream) });
+    this.#clock = new WakingClock(options.timing);
+    this.#startTimer = setTimeout(() => this.#giveUp(), options.startTimeoutMs);
+    this.#heartbeatTimer = setInterval(() => this.#beat(), options.timing.intervalMs);
+  }
+
+  /**
+   * Starts listening. `address` is host:port, port 0 meaning any free one; resolves to the coordinator and the address in use.
+   * @throws {RendezvousError} when the address cannot be listened on.
+   */
+  static async listen(address: string, options: CoordinatorOptions): Promise<[Coordinator, CoordinatorAddress]> {
+    const coordinator = new Coordinator(options);
+    const host = address.slice(0, address.lastIndexOf(":"));
+    try {
+      const port = await new Promise<number>((resolve, reject) =>
+        coordinator.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+          error === null ? resolve(bound) : reject(error),
+        ),
+      );
+      return [coordinator, { address: `${host}:${port}`, secret: options.secret }];
+    } catch (cause) {
+      await coordinator.close();
+      throw new RendezvousError(
+        `Rank 0 (${options.root.process.host}) could not listen on ${address} for the other ranks: ${(cause as Error).message}. ` +
+          "Another program may hold this port: start again, or name another one in SHARDRUN_COORDINATOR.",
+        { rank: 0, host: options.root.process.host, cause },
+      );
+    }
+  }
+
+  /** Waits until every rank has ended its stream, for a short while, so that no last word is lost; then stops. */
+  async close(): Promise<void> {
+    clearTimeout(this.#startTimer);
+    if (this.#members.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onAllGone = resolve;
+        setTimeout(resolve, FAREWELL_LIMIT_MS);
+      });
+    }
+    clearInterval(this.#heartbeatTimer);
+    this.#server.forceShutdown();
+  }
+
+  #serve(stream: Stream): void {
+    if (!checkProof(stream.metadata, this.#options.secret)) {
+      this.#warnOfStranger(stream.getPeer());
+      stream.emit("error", { code: status.UNAUTHENTICATED, details: "the secret of this run was not proved" });
+      return;
+    }
+    let member: Member | undefined;
+    stream.on("data", ({ body }: RankMessage) => {
+      if (member !== undefined) this.#receive(member, body);
+      else if (body?.$case === "join") member = this.#admit(stream, body.value);
+    });
+    const end = () => {
+      if (member !== undefined) this.#release(member);
+      member = undefined;
+    };
+    stream.on("end", end);
+    stream.on("cancelled", end);
+    stream.on("error", end);
+  }
+
+  #warnOfStranger(peer: string): void {
+    if (this.#hasWarnedOfStranger) return;
+    this.#hasWarnedOfStranger = true;
+    this.#options.log(`rank 0 turned away ${peer}, which does not know this run's secret (said once).`);
+  }
+
+  /** The newcomer becomes a member, or it and, while the world is incomplete, everyone is told why not. */
+  #admit(stream: Stream, join: Join): Member | undefined {
+    const { root } = this.#options;
+    const misfit = describeMisfit(join, root, root.process, this.#members.get(join.rank)?.join.process);
+    const refusal: Body | undefined =
+      this.#refusal ?? (misfit === undefined ? undefined : { $case: "refused", value: { message: misfit } });
+    if (refusal !== undefined && !this.#isComplete) this.#refuseAll(refusal);
+    if (refusal !== undefined) {
+      stream.write({ body: refusal });
+      stream.end();
+      return undefined;
+    }
+    const member = { join, stream, silence: new SilenceMeter(), isLeaving: false };
+    this.#members.set(join.rank, member);
+    stream.write({ body: { $case: "welcome", value: { root: root.process } } });
+    if (this.#missingRanks().length === 0) this.#announceWorld();
+    return member;
+  }
+
+  #announceWorld(): void {
+    this.#isComplete = true;
+    clearTimeout(this.#startTimer);
+    const peers = [...this.#members.values()]
+      .map(({ join: { rank, process, dataAddress } }) => ({ rank, process, dataAddress }))
+      .sort((a, b) => a.rank - b.rank);
+    this.#tellAll({ $case: "world", value: { peers } });
+  }
+
+  #missingRanks(): number[] {
+    const ranks = Array.from({ length: this.#options.root.worldSize }, (_, rank) => rank);
+    return ranks.filter((rank) => !this.#members.has(rank));
+  }
+
+  #giveUp(): void {
+    const elapsedMs = Math.round(performance.now() - this.#startedMs);
+    this.#refuseAll({ $case: "incomplete", value: { missingRanks: this.#missingRanks(), elapsedMs } });
+  }
+
+  /** Ends the gathering for good; the members end their streams themselves. */
+  #refuseAll(refusal: Body): void {
+    if (this.#refusal !== undefined) return;
+    this.#refusal = refusal;
+    clearTimeout(this.#startTimer);
+    this.#tellAll(refusal);
+  }
+
+  #receive(member: Member, body: RankMessage["body"]): void {
+    member.silence.reset();
+    if (body?.$case === "leave") this.#bidFarewell(member, body.value.exitCode);
+    if (body?.$case === "failure") {
+      const accused = this.#members.get(body.value.rank);
+      this.#fail({ ...body.value, process: accused?.join.process });
+    }
+  }
+
+  #beat(): void {
+    const wakingMs = this.#clock.tick();
+    const { silenceLimitMs } = this.#options.timing;
+    this.#tellAll({ $case: "heartbeat", value: {} });
+    for (const member of this.#members.values()) {
+      member.silence.add(wakingMs);
+      const { silentMs } = member.silence;
+      if (silentMs >= silenceLimitMs) this.#lose(member, "it stopped answering", { frozen: true });
+    }
+  }
+
+  /** The rank says goodbye: the others hear of it, then its own stream is ended, by which it knows that they were told. */
+  #bidFarewell(member: Member, exitCode: number): void {
+    const { rank, process } = member.join;
+    member.isLeaving = true;
+    if (rank === 0) this.#rootHasLeft = true;
+    if (exitCode === 0) this.#tellAll({ $case: "left", value: { rank } });
+    else this.#fail({ rank, reason: `it ended with exit code ${exitCode}`, elapsedMs: 0, frozen: false, process });
+    member.stream.end();
+  }
+
+  #release(member: Member): void {
+    this.#members.delete(member.join.rank);
+    member.stream.end();
+    // Once the run is over, the end of a stream says no more than that its rank has heard so.
+    const isExpected = member.isLeaving || this.#rootHasLeft || this.#hasFailed || this.#refusal !== undefined;
+    if (!isExpected) {
+      this.#lose(
+        member,
+        this.#isComplete ? "its connection closed" : "its connection closed before all ranks had joined",
+      );
+    }
+    if (this.#members.size === 0) this.#onAllGone?.();
+  }
+
+  #lose(member: Member, reason: string, { frozen = false } = {}): void {
+    const { rank, process } = member.join;
+    this.#fail({ rank, reason, elapsedMs: member.silence.silentMs, frozen, process });
+  }
+
+  /** Tells everyone, the accused included. Only the first failure counts: later ones are its consequences. */
+  #fail(failure: Failure): void {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    clearTimeout(this.#startTimer);
+    const body: Body = { $case: "failed", value: failure };
+    if (!this.#isComplete) this.#refusal ??= body;
+    this.#tellAll(body);
+  }
+
+  #tellAll(body: Body): void {
+    for (const member of this.#members.values()) {
+      if (!member.isLeaving) member.stream.write({ body });
+    }
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * This process's place in the world: joined once, then told of failures and of ranks that leave, until it leaves itself. What the
+ * engine uses of the rendezvous; the work is done by a thread of its own (worker.ts).
+ */
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import type { Environment, WorldIdentity } from "../environment.ts";
+import { RendezvousError } from "../errors.ts";
+import type { RankFailure } from "./failure.ts";
+import { DEFAULT_TIMING, type HeartbeatTiming } from "./heartbeat.ts";
+import { HAS_LEFT, type WorkerEvent, type WorkerOptions, type WorkerRequest, type World } from "./worker-messages.ts";
+
+export interface JoinOptions {
+  /** Who this process is and how it finds the others. */
+  readonly environment: Environment;
+  /** Where peers reach this rank's collectives; handed to them as it is. */
+  readonly dataAddress: string;
+  readonly timing?: HeartbeatTiming;
+}
+
+/** Lets another thread of this process leave for it: hand it over, once, by postMessage(handle, [handle.port]). */
+export interface LeaveHandle {
+  readonly port: MessagePort;
+  readonly state: SharedArrayBuffer;
+}
+
+type Listener<T> = (event: T) => void;
+
+export class Membership {
+  readonly leaveHandle: LeaveHandle;
+  readonly #identity: WorldIdentity;
+  /** Undefined in a world of one. */
+  readonly #worker: Worker | undefined;
+  #world: World | undefined;
+  readonly #failureListeners: Listener<RankFailure>[] = [];
+  readonly #leftListeners: Listener<number>[] = [];
+  #failure: RankFailure | undefined;
+  readonly #ranksLeft: number[] = [];
+  #settle!: { resolve: () => void; reject: (error: RendezvousError) => void };
+  readonly #joined = new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }));
+  readonly #ended: Promise<void>;
+
+  private constructor(identity: WorldIdentity, leaveHandle: LeaveHandle, worker: Worker | undefined) {
+    this.#identity = identity;
+    this.leaveHandle = leaveHandle;
+    this.#worker = worker;
+    worker?.on("message", (event: WorkerEvent) => this.#receive(event));
+    let defect: Error | undefined;
+    worker?.on("error", (error) => (defect = error));
+    this.#ended = new Promise((resolve) => {
+      worker?.on("exit", () => {
+        this.#loseThread(defect);
+        resolve();
+      });
+    });
+  }
+
+  /**
+   * Resolves when every rank has joined.
+   * @throws {RendezvousError} when they do not within the start timeout, or do not fit together; on every rank.
+   */
+  static async join({ environment, dataAddress, timing = DEFAULT_TIMING }: JoinOptions): Promise<Membership> {
+    const { identity } = environment;
+    const { port1: port, port2: leavePort } = new MessageChannel();
+    const leaveState = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+    if (identity.worldSize === 1) {
+      const { rank, host } = identity;
+      Atomics.store(new Int32Array(leaveState), 0, HAS_LEFT); // there is nobody to be told
+      const alone = new Membership(identity, { port, state: leaveState }, undefined);
+      alone.#world = { peers: [{ rank, host, pid: process.pid, address: dataAddress }] };
+      return alone;
+    }
+    // The compiled file. The script's own Node options (--eval, loaders, --inspect) are not for this thread.
+    const worker = new Worker(new URL("./worker.js", import.meta.url), {
+      name: "shardrun-rendezvous",
+      workerData: { environment, dataAddress, timing, leavePort, leaveState } satisfies WorkerOptions,
+      transferList: [leavePort],
+      execArgv: [],
+    });
+    const membership = new Membership(identity, { port, state: leaveState }, worker);
+    await membership.#joined;
+    return membership;
+  }
+
+  /** All ranks of the run, which never change. */
+  get world(): World {
+    return this.#world!;
+  }
+
+  /** Called once, with the first cause for which the run cannot go on; at once when there is one already. */
+  onFailure(listener: Listener<RankFailure>): void {
+    if (this.#failure !== undefined) listener(this.#failure);
+    else this.#failureListeners.push(listener);
+  }
+
+  /** Called with each rank that ends with exit code 0; rank 0's end is the end of the run. */
+  onLeft(listener: Listener<number>): void {
+    this.#leftListeners.push(listener);
+    this.#ranksLeft.forEach(listener);
+  }
+
+  /** Tells every rank that the data connection to `rank` failed, which only this rank may have noticed. */
+  reportFailure(rank: number, reason: string): void {
+    this.#ask({ kind: "report", rank, reason });
+  }
+
+  /** Tells the others that this rank ends; a code other than 0 is a failure to them. Resolves when they have been told. */
+  async leave(exitCode: number): Promise<void> {
+    if (this.#worker === undefined) return;
+    this.#worker.ref();
+    this.#ask({ kind: "leave", exitCode });
+    await this.#ended;
+  }
+
+  #ask(request: WorkerRequest): void {
+    this.#worker?.postMessage(request);
+  }
+
+  #receive(event: WorkerEvent): void {
+    switch (event.kind) {
+      case "joined":
+        this.#world = event.world;
+        this.#worker?.unref(); // a script that is done ends, its heartbeat with it
+        this.#settle.resolve();
+        break;
+      case "refused":
+        this.#settle.reject(new RendezvousError(event.message, this.#identity));
+        break;
+      case "failed":
+        this.#fail(event.failure);
+        break;
+      case "left":
+        this.#ranksLeft.push(event.rank);
+        for (const listener of this.#leftListeners) listener(event.rank);
+        break;
+    }
+  }
+
+  /** The thread ended: as asked to, or by a defect, after which nobody would hear of a failure any more. */
+  #loseThread(defect: Error | undefined): void {
+    const { rank, host } = this.#identity;
+    if (Atomics.load(new Int32Array(this.leaveHandle.state), 0) !== HAS_LEFT) {
+      const reason = `its rendezvous thread ended: ${defect?.message ?? "no reason given"}`;
+      this.#fail({ rank, host, pid: process.pid, reason, elapsedMs: 0 });
+    }
+    this.#settle.reject(
+      new RendezvousError(`Rank ${rank} (${host}) ended before all ranks had joined.`, { rank, host, cause: defect }),
+    );
+  }
+
+  #fail(failure: RankFailure): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    for (const listener of this.#failureListeners) listener(failure);
+  }
+}
+
+/**
+ * Leaves from an 'exit' handler, where nothing asynchronous runs any more: blocks until the others have been told, at most
+ * `timeoutMs`. Returns whether they were.
+ */
+export function leaveSync({ port, state }: LeaveHandle, exitCode: number, timeoutMs: number): boolean {
+  port.postMessage({ kind: "leave", exitCode } satisfies WorkerRequest);
+  return Atomics.wait(new Int32Array(state), 0, 0, timeoutMs) !== "timed-out";
+}

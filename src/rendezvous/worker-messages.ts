@@ -1,0 +1,43 @@
+/** What the rendezvous thread and the thread that uses it say to each other. */
+import type { MessagePort } from "node:worker_threads";
+import type { Environment } from "../environment.ts";
+import type { RankFailure } from "./failure.ts";
+import type { HeartbeatTiming } from "./heartbeat.ts";
+
+export const HAS_LEFT = 1;
+
+/** A rank as the world knows it. */
+export interface WorldPeer {
+  readonly rank: number;
+  readonly host: string;
+  readonly pid: number;
+  /** Where its collectives are reached; opaque here. */
+  readonly address: string;
+}
+
+export interface World {
+  /** In rank order, this rank included. */
+  readonly peers: readonly WorldPeer[];
+}
+
+export interface WorkerOptions {
+  readonly environment: Environment;
+  readonly dataAddress: string;
+  readonly timing: HeartbeatTiming;
+  /** Carries WorkerRequest, from whichever thread ends the process. */
+  readonly leavePort: MessagePort;
+  /** One int32: 0, and HAS_LEFT once the others have been told that this rank leaves. */
+  readonly leaveState: SharedArrayBuffer;
+}
+
+export type WorkerRequest =
+  /** Tell the others that this rank ends with this code, then end the thread. */
+  | { readonly kind: "leave"; readonly exitCode: number }
+  /** Tell everyone that the data connection to this rank failed. */
+  | { readonly kind: "report"; readonly rank: number; readonly reason: string };
+
+export type WorkerEvent =
+  | { readonly kind: "joined"; readonly world: World }
+  | { readonly kind: "refused"; readonly message: string }
+  | { readonly kind: "failed"; readonly failure: RankFailure }
+  | { readonly kind: "left"; readonly rank: number };

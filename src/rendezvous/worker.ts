@@ -1,0 +1,116 @@
+/**
+ * The rendezvous thread: gRPC and heartbeats live here, away from the script's event loop, so that a script which computes for a
+ * minute is not taken for dead. Runs rank 0's coordinator and every rank's client, and ends when the rank has left.
+ */
+import { writeSync } from "node:fs";
+import { createRequire } from "node:module";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { type CoordinatorAddress, removeAddressFile, writeAddressFile } from "./address-file.ts";
+import { RendezvousClient } from "./client.ts";
+import { Coordinator } from "./coordinator.ts";
+import type { Join, Peer, Process } from "./generated/rendezvous.ts";
+import { chooseMeetingPoint, type MeetingPoint } from "./meeting-point.ts";
+import { describeSelf } from "./process-identity.ts";
+import { createSecret } from "./secret.ts";
+import {
+  HAS_LEFT,
+  type WorkerEvent,
+  type WorkerOptions,
+  type WorkerRequest,
+  type WorldPeer,
+} from "./worker-messages.ts";
+
+const { environment, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
+const { identity } = environment;
+const owner: MessagePort = parentPort!;
+const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+
+let coordinator: Coordinator | undefined;
+/** Takes rank 0's address out of the file in which the others look for it. */
+let withdrawAddress = () => {};
+let client: RendezvousClient | undefined;
+let isEnding = false;
+
+const joining = join();
+joining.catch((error: Error) => {
+  tell({ kind: "refused", message: error.message });
+  void end();
+});
+owner.on("message", obey);
+leavePort.on("message", obey);
+
+async function join(): Promise<void> {
+  const self = {
+    rank: identity.rank,
+    worldSize: identity.worldSize,
+    source: identity.worldSizeSource,
+    version,
+    process: describeSelf(identity.host),
+    dataAddress,
+  };
+  const meetingPoint = await chooseMeetingPoint(environment);
+  client = await RendezvousClient.join({
+    identity,
+    meetingPoint: identity.rank === 0 ? { kind: "address", ...(await listen(meetingPoint, self)) } : meetingPoint,
+    join: self,
+    startTimeoutMs: environment.startTimeoutMs,
+    timing,
+    onFailure: (failure) => tell({ kind: "failed", failure }),
+    onLeft: (rank) => tell({ kind: "left", rank }),
+  });
+  withdrawAddress();
+  tell({ kind: "joined", world: { peers: client.peers.map(describePeer) } });
+}
+
+/** Opens rank 0's coordinator where the others will look for it. */
+async function listen(meetingPoint: MeetingPoint, root: Join & { process: Process }): Promise<CoordinatorAddress> {
+  const place = meetingPoint.kind === "address" ? meetingPoint.address : "127.0.0.1:0";
+  const [opened, address] = await Coordinator.listen(place, {
+    secret: meetingPoint.secret ?? createSecret(),
+    startTimeoutMs: environment.startTimeoutMs,
+    timing,
+    root,
+    // Not through console: its lines would wait for the script's event loop.
+    log: (line) => writeSync(process.stderr.fd, `shardrun: ${line}\n`),
+  });
+  coordinator = opened;
+  if (meetingPoint.kind === "file") {
+    const { path } = meetingPoint;
+    writeAddressFile(path, address);
+    withdrawAddress = () => removeAddressFile(path, address);
+  }
+  return address;
+}
+
+function obey(request: WorkerRequest): void {
+  if (request.kind === "leave") void leave(request.exitCode);
+  else client?.reportFailure(request.rank, request.reason);
+}
+
+/** A clean end waits for the world to be complete: ranks that start more slowly would find nobody. */
+async function leave(exitCode: number): Promise<void> {
+  if (exitCode === 0) await joining.catch(() => {});
+  await client?.leave(exitCode);
+  await end();
+}
+
+/** Ends this thread; whoever waits on leaveState goes on. */
+async function end(): Promise<void> {
+  if (isEnding) return;
+  isEnding = true;
+  withdrawAddress();
+  await coordinator?.close();
+  const state = new Int32Array(leaveState);
+  Atomics.store(state, 0, HAS_LEFT);
+  Atomics.notify(state, 0);
+  process.exit(0);
+}
+
+function describePeer({ rank, process, dataAddress: address }: Peer): WorldPeer {
+  const { host, pid } = process!;
+  return { rank, host, pid, address };
+}
+
+function tell(event: WorkerEvent): void {
+  owner.postMessage(event);
+}
