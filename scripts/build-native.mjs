@@ -58,7 +58,9 @@ function build(commands) {
   const result = spawnSync(process.execPath, gypArguments, { encoding: "utf8", maxBuffer: 1 << 28 });
   if (result.status === 0) return;
   process.stderr.write(result.stdout + result.stderr);
-  throw new Error(`Building the native addon failed: node-gyp ended with ${result.status ?? result.signal}, see above.`);
+  throw new Error(
+    `Building the native addon failed: node-gyp ended with ${result.status ?? result.signal}, see above.`,
+  );
 }
 
 try {

@@ -1,4 +1,5 @@
-// The addon's entry: registrations only. Loaded by src/collective/native.ts, once per thread that uses it (context-aware).
+// The addon's entry: registrations only. Loaded by src/collective/native.ts, once per thread that uses it
+// (context-aware).
 #include <napi.h>
 
 #include "communicator_binding.h"

@@ -1,4 +1,5 @@
-// Reads and writes the plain objects of src/collective/native.ts. Their types were checked in TypeScript: what does not fit throws TypeError.
+// Reads and writes the plain objects of src/collective/native.ts. Their types were checked in TypeScript: what does not
+// fit throws TypeError.
 #pragma once
 
 #include <napi.h>

@@ -20,20 +20,20 @@ namespace {
 class KeyValueCacheWrap : public Napi::ObjectWrap<KeyValueCacheWrap> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "KeyValueCache",
-                       {InstanceAccessor<&KeyValueCacheWrap::NumRows>("numRows"),
-                        InstanceAccessor<&KeyValueCacheWrap::MaxContext>("maxContext"),
-                        InstanceAccessor<&KeyValueCacheWrap::ReservedBytes>("reservedBytes"),
-                        InstanceMethod<&KeyValueCacheWrap::CopyRow>("copyRow"),
-                        InstanceMethod<&KeyValueCacheWrap::Close>("close")});
+    return DefineClass(
+        env, "KeyValueCache",
+        {InstanceAccessor<&KeyValueCacheWrap::NumRows>("numRows"),
+         InstanceAccessor<&KeyValueCacheWrap::MaxContext>("maxContext"),
+         InstanceAccessor<&KeyValueCacheWrap::ReservedBytes>("reservedBytes"),
+         InstanceMethod<&KeyValueCacheWrap::CopyRow>("copyRow"), InstanceMethod<&KeyValueCacheWrap::Close>("close")});
   }
 
   explicit KeyValueCacheWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     const Napi::Object options = info[0].As<Napi::Object>();
     std::vector<ort::KeyValueCache::TensorSpec> tensors;
     for (const Napi::Object& tensor : ObjectsOf(options, "tensors")) {
-      tensors.push_back({StringOf(tensor, "past"), StringOf(tensor, "present"), IntOf(tensor, "numHeads"),
-                         IntOf(tensor, "headDim")});
+      tensors.push_back(
+          {StringOf(tensor, "past"), StringOf(tensor, "present"), IntOf(tensor, "numHeads"), IntOf(tensor, "headDim")});
     }
     ThrowingJsErrors(info.Env(), [&] {
       cache_ = std::make_shared<ort::KeyValueCache>(IntOf(options, "numRows"), IntOf(options, "maxContext"),

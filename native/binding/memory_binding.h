@@ -1,4 +1,5 @@
-// The memory that sessions work in, as JavaScript objects: KeyValueCache, PrepackedWeights, and files mapped by mapFile.
+// The memory that sessions work in, as JavaScript objects: KeyValueCache, PrepackedWeights, and files mapped by
+// mapFile.
 #pragma once
 
 #include <napi.h>

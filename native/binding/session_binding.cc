@@ -98,9 +98,8 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
 
 Napi::Value OpenRuntime(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
-  return ThrowingJsErrors(info.Env(), [&] {
-    return Napi::String::New(info.Env(), ort::Runtime::Open(path).version());
-  });
+  return ThrowingJsErrors(info.Env(),
+                          [&] { return Napi::String::New(info.Env(), ort::Runtime::Open(path).version()); });
 }
 
 Napi::Value CreateSession(const Napi::CallbackInfo& info) {

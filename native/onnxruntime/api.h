@@ -1,8 +1,8 @@
 // The part of onnxruntime's C API that we call, declared by ourselves: no maintained package ships the header.
 //
-// The ABI is a table of function pointers that only ever grows, so a function is its index. FUNCTIONS below is that list:
-// index, result, name, parameters. test/unit/native-runtime-api.test.ts compares it with the crate ort-sys's order of members,
-// and Runtime::Open (runtime.h) tries the table before anyone relies on it.
+// The ABI is a table of function pointers that only ever grows, so a function is its index. SHARDRUN_ORT_FUNCTIONS
+// is that list: index, result, name, parameters. test/unit/collective/native-api.test.ts compares it with the crate
+// ort-sys's order of members, and Runtime::Open (runtime.h) tries the table before anyone relies on it.
 #pragma once
 
 #include <cstddef>
@@ -114,7 +114,8 @@ struct Api {
 
   explicit Api(const void* table) {
     const auto* functions = static_cast<void* const*>(table);
-#define SHARDRUN_ORT_LOAD(index, result, name, parameters) name = reinterpret_cast<result(*) parameters>(functions[index]);
+#define SHARDRUN_ORT_LOAD(index, result, name, parameters) \
+  name = reinterpret_cast<result(*) parameters>(functions[index]);
     SHARDRUN_ORT_FUNCTIONS(SHARDRUN_ORT_LOAD)
 #undef SHARDRUN_ORT_LOAD
   }

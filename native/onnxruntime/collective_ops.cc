@@ -24,7 +24,8 @@ std::string ReadText(Read read) {
 }
 
 std::string ReadStringAttribute(const KernelInfo* info, const char* name) {
-  return ReadText([&](char* out, size_t* bytes) { return GetApi().KernelInfoGetAttribute_string(info, name, out, bytes); });
+  return ReadText(
+      [&](char* out, size_t* bytes) { return GetApi().KernelInfoGetAttribute_string(info, name, out, bytes); });
 }
 
 int64_t ReadIntAttribute(const KernelInfo* info, const char* name) {
@@ -114,8 +115,9 @@ class AllGatherKernel : public Kernel {
   AllGatherKernel(CollectiveState* state, const KernelInfo* info)
       : Kernel(state, info), axis_(ReadIntAttribute(info, "axis")), sizes_(ReadIntsAttribute(info, "sizes")) {
     if (sizes_.size() != static_cast<size_t>(communicator().world_size())) {
-      throw Error(Error::Kind::kUsage, "AllGather has sizes for " + std::to_string(sizes_.size()) + " ranks, the world has " +
-                                           std::to_string(communicator().world_size()) + ".");
+      throw Error(Error::Kind::kUsage, "AllGather has sizes for " + std::to_string(sizes_.size()) +
+                                           " ranks, the world has " + std::to_string(communicator().world_size()) +
+                                           ".");
     }
   }
 
@@ -221,11 +223,9 @@ struct CollectiveOps::Op : CustomOp {
     };
     ReleaseMayInplace = [](int*, int*) {};
     InferOutputShapeFn = [](const CustomOp*, ShapeInferContext* context) -> Status* {
-      TypeAndShape* raw = nullptr;
-      Status* failed = GetApi().ShapeInferContext_GetInputTypeShape(context, 0, &raw);
-      if (failed != nullptr) return failed;
-      const OwnedTypeAndShape x(raw);
-      return GetApi().ShapeInferContext_SetOutputTypeShape(context, 0, raw);
+      TypeAndShape* x = nullptr;  // the context's own
+      Status* failed = GetApi().ShapeInferContext_GetInputTypeShape(context, 0, &x);
+      return failed != nullptr ? failed : GetApi().ShapeInferContext_SetOutputTypeShape(context, 0, x);
     };
   }
 

@@ -1,10 +1,12 @@
 // The custom ops of domain "shardrun", version 1, by which a graph talks to the other ranks:
 //
-//   AllReduce(X, token?) -> (Y, token?)   Y: X's shape, reduced over the ranks.      attributes: op "sum" | "max", label
-//   AllGather(X, token?) -> (Y, token?)   Y: the ranks' X joined along `axis`.       attributes: axis, sizes (of that axis, per rank; may be 0), label
+//   AllReduce(X, token?) -> (Y, token?)   Y: X's shape, reduced over the ranks
+//     attributes: op "sum" | "max", label
+//   AllGather(X, token?) -> (Y, token?)   Y: the ranks' X joined along `axis`
+//     attributes: axis, sizes (of that axis, per rank; may be 0), label
 //
-// A token (int32 [1], its value means nothing) chains the collectives of a graph, so that every rank runs them in the same order.
-// AllReduce works in place where onnxruntime's planner allows.
+// A token (int32 [1], its value means nothing) chains the collectives of a graph, so that every rank runs them in the
+// same order. AllReduce works in place where onnxruntime's planner allows.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +22,7 @@ namespace shardrun::ort {
 // What the kernels of one session share. One run at a time uses it.
 struct CollectiveState {
   Communicator* communicator;
-  uint64_t nanoseconds = 0;      // spent in collectives since the run began
+  uint64_t nanoseconds = 0;              // spent in collectives since the run began
   std::exception_ptr failure = nullptr;  // what a collective threw: onnxruntime would only carry its message
   std::vector<uint8_t> gathered = {};    // scratch of AllGather
 };

@@ -29,12 +29,13 @@ KeyValueCache::KeyValueCache(int64_t num_rows, int64_t max_context, std::vector<
     reserved_bytes_ += (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
   }
   if (reserved_bytes_ == 0) return;  // a rank without heads
-  void* memory = mmap(nullptr, reserved_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, reserved_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
-    throw Error(Error::Kind::kExecution, "Reserving a key/value cache of " + std::to_string(num_rows_) + " rows x " +
-                                             std::to_string(max_context_) + " positions, " +
-                                             std::to_string(reserved_bytes_) + " bytes, failed: " + std::strerror(errno) +
-                                             ". Lower maxContext or the number of rows.");
+    throw Error(Error::Kind::kExecution,
+                "Reserving a key/value cache of " + std::to_string(num_rows_) + " rows x " +
+                    std::to_string(max_context_) + " positions, " + std::to_string(reserved_bytes_) +
+                    " bytes, failed: " + std::strerror(errno) + ". Lower maxContext or the number of rows.");
   }
   // Huge pages would make every head's first token cost 2 MiB.
   madvise(memory, reserved_bytes_, MADV_NOHUGEPAGE);

@@ -1,7 +1,8 @@
-// Memory for the keys and values of every layer: one lazy reservation, cut into tensors [numRows, numHeads, maxContext, headDim].
+// Memory for the keys and values of every layer: one lazy reservation, cut into tensors [numRows, numHeads, maxContext,
+// headDim].
 //
-// A row is one sequence, so the rows of a step that lie side by side are one contiguous tensor, which a session reads and
-// extends in place. A page costs nothing until a token has reached it.
+// A row is one sequence, so the rows of a step that lie side by side are one contiguous tensor, which a session reads
+// and extends in place. A page costs nothing until a token has reached it.
 #pragma once
 
 #include <cstddef>
@@ -34,8 +35,8 @@ class KeyValueCache {
   size_t reserved_bytes() const { return reserved_bytes_; }
   const std::vector<TensorSpec>& tensors() const { return tensors_; }
 
-  // Rows [first_row, first_row + num_rows) of tensor `index`: [num_rows, numHeads, maxContext, headDim], named as its past.
-  // Throws Error(kUsage) for rows that do not exist.
+  // Rows [first_row, first_row + num_rows) of tensor `index`: [num_rows, numHeads, maxContext, headDim], named as its
+  // past. Throws Error(kUsage) for rows that do not exist.
   TensorView Rows(size_t index, int64_t first_row, int64_t num_rows) const;
   // Copies the first `num_tokens` positions of every head of row `from` over those of row `to`.
   void CopyRow(int64_t from, int64_t to, int64_t num_tokens);

@@ -43,7 +43,8 @@ MappedFile::MappedFile(const std::string& path, uint64_t offset, uint64_t num_by
   if (num_bytes == 0) return;
   lead_bytes_ = offset % static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   mapping_bytes_ = lead_bytes_ + num_bytes;
-  mapping_ = mmap(nullptr, mapping_bytes_, PROT_READ, MAP_PRIVATE, file.descriptor, static_cast<off_t>(offset - lead_bytes_));
+  mapping_ =
+      mmap(nullptr, mapping_bytes_, PROT_READ, MAP_PRIVATE, file.descriptor, static_cast<off_t>(offset - lead_bytes_));
   if (mapping_ == MAP_FAILED) Fail(path, std::strerror(errno));
 }
 

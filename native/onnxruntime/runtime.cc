@@ -42,12 +42,13 @@ const void* LoadTable(const std::string& path, const ApiBase& base) {
   const std::string version = base.GetVersionString();
   const bool known_major = version.rfind("1.", 0) == 0;
   if (!known_major || std::atoi(version.c_str() + 2) < static_cast<int>(kApiVersion)) {
-    Refuse("onnxruntime " + version + " at " + path + " does not serve: shardrun needs 1." + std::to_string(kApiVersion) +
-           " or a later 1.x.");
+    Refuse("onnxruntime " + version + " at " + path + " does not serve: shardrun needs 1." +
+           std::to_string(kApiVersion) + " or a later 1.x.");
   }
   const void* table = base.GetApi(kApiVersion);
   if (table == nullptr) {
-    Refuse("onnxruntime " + version + " at " + path + " does not offer API version " + std::to_string(kApiVersion) + ".");
+    Refuse("onnxruntime " + version + " at " + path + " does not offer API version " + std::to_string(kApiVersion) +
+           ".");
   }
   return table;
 }
@@ -57,12 +58,13 @@ const void* LoadTable(const std::string& path, const ApiBase& base) {
 Runtime::Runtime(const std::string& path, const ApiBase& base)
     : path_(path), version_(base.GetVersionString()), api_(LoadTable(path, base)) {
   if (!Works()) {
-    throw Error(Error::Kind::kInternal, "onnxruntime " + version_ + " at " + path +
-                                            " does not answer as its C API should. " + kRemedy);
+    throw Error(Error::Kind::kInternal,
+                "onnxruntime " + version_ + " at " + path + " does not answer as its C API should. " + kRemedy);
   }
   // Errors arrive as statuses; the log would print them a second time.
   Check(api_, api_.CreateEnv(LoggingLevel::kFatal, "shardrun", &env_), "Starting onnxruntime failed");
-  Check(api_, api_.CreateCpuMemoryInfo(AllocatorType::kArena, MemoryType::kDefault, &cpu_), "Describing CPU memory failed");
+  Check(api_, api_.CreateCpuMemoryInfo(AllocatorType::kArena, MemoryType::kDefault, &cpu_),
+        "Describing CPU memory failed");
   Check(api_, api_.GetAllocatorWithDefaultOptions(&allocator_), "Getting onnxruntime's allocator failed");
 }
 
@@ -83,7 +85,8 @@ bool Runtime::Works() const {
   size_t ndim = 0;
   const bool tensor_returned =
       message_returned && api_.CreateCpuMemoryInfo(AllocatorType::kArena, MemoryType::kDefault, &memory) == nullptr &&
-      api_.CreateTensorWithDataAsOrtValue(memory, data, sizeof(data), shape, 2, ElementType::kFloat32, &value) == nullptr &&
+      api_.CreateTensorWithDataAsOrtValue(memory, data, sizeof(data), shape, 2, ElementType::kFloat32, &value) ==
+          nullptr &&
       api_.GetTensorMutableData(value, &returned_data) == nullptr && returned_data == data &&
       api_.GetTensorTypeAndShape(value, &info) == nullptr &&
       api_.GetTensorElementType(info, &returned_type) == nullptr && returned_type == ElementType::kFloat32 &&

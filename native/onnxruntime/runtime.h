@@ -11,7 +11,8 @@ namespace shardrun::ort {
 class Runtime {
  public:
   // Opens the library at the first call; later calls must name the same path. From any thread.
-  // Throws Error(kUsage) when there is no usable onnxruntime at `path`, Error(kInternal) when its table is not the one we know.
+  // Throws Error(kUsage) when there is no usable onnxruntime at `path`, Error(kInternal) when its table is not the one
+  // we know.
   static const Runtime& Open(const std::string& path);
   // The opened one. Throws Error(kUsage) before Open.
   static const Runtime& Get();

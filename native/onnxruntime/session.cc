@@ -7,7 +7,8 @@ namespace shardrun::ort {
 
 namespace {
 
-OwnedSessionOptions MakeOptions(const SessionConfig& config, const std::vector<OwnedValue>& weights, CustomOpDomain* domain) {
+OwnedSessionOptions MakeOptions(const SessionConfig& config, const std::vector<OwnedValue>& weights,
+                                CustomOpDomain* domain) {
   const Api& api = GetApi();
   constexpr const char* what = "Configuring the session failed";
   SessionOptions* raw = nullptr;
@@ -36,7 +37,8 @@ std::vector<OwnedValue> MakeValues(const std::vector<TensorView>& views) {
   return values;
 }
 
-// Past and present of a cache tensor are the same memory: the step's keys and values are written behind those already there.
+// Past and present of a cache tensor are the same memory: the step's keys and values are written behind those already
+// there.
 void BindCache(IoBinding* binding, const RunRequest& request) {
   const auto& tensors = request.cache->tensors();
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -62,7 +64,8 @@ FetchedTensor CopyOut(const std::string& name, const Value* value) {
 std::vector<FetchedTensor> CopyOutputs(const IoBinding* binding, const std::vector<std::string>& names) {
   Value** values = nullptr;
   size_t count = 0;
-  Check(GetApi().GetBoundOutputValues(binding, Runtime::Get().allocator(), &values, &count), "Reading the outputs failed");
+  Check(GetApi().GetBoundOutputValues(binding, Runtime::Get().allocator(), &values, &count),
+        "Reading the outputs failed");
   std::vector<OwnedValue> owned(values, values + count);
   Check(GetApi().AllocatorFree(Runtime::Get().allocator(), values), "Reading the outputs failed");
   std::vector<FetchedTensor> outputs;
@@ -86,8 +89,8 @@ GraphSession::GraphSession(const SessionConfig& config)
       collective_ops_(&collective_state_) {
   const OwnedSessionOptions options = MakeOptions(config, weights_, collective_ops_.domain());
   Session* session = nullptr;
-  Check(GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(Runtime::Get().env(), config.model, config.model_bytes,
-                                                                     options.get(), prepacked_weights_.get(), &session),
+  Check(GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(
+            Runtime::Get().env(), config.model, config.model_bytes, options.get(), prepacked_weights_.get(), &session),
         "Creating the session on rank " + std::to_string(communicator_->rank()) + " failed");
   session_.reset(session);
 }
@@ -102,7 +105,8 @@ RunOutcome GraphSession::Run(const RunRequest& request) {
   IoBinding* raw = nullptr;
   Check(api.CreateIoBinding(session_.get(), &raw), what);
   const OwnedBinding binding(raw);
-  for (const TensorView& feed : request.feeds) Check(api.BindInput(raw, feed.name.c_str(), MakeValue(feed).get()), what);
+  for (const TensorView& feed : request.feeds)
+    Check(api.BindInput(raw, feed.name.c_str(), MakeValue(feed).get()), what);
   for (const std::string& name : request.fetch) {
     Check(api.BindOutputToDevice(raw, name.c_str(), Runtime::Get().cpu()), what);
   }

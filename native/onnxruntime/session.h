@@ -1,5 +1,5 @@
-// One rank's graph as an onnxruntime session: created from model bytes and weights that stay where they are, run with feeds from
-// and fetches into plain memory, the key/value cache extended in place.
+// One rank's graph as an onnxruntime session: created from model bytes and weights that stay where they are, run with
+// feeds from and fetches into plain memory, the key/value cache extended in place.
 //
 // Create and run on the communicator's thread: collectives inside the graph use the communicator.
 #pragma once

@@ -24,8 +24,8 @@ size_t TypedShape::num_elements() const { return CountElements(shape); }
 OwnedValue MakeValue(const TensorView& view) {
   const size_t expected_bytes = CountElements(view.shape) * BytesOf(view.type);
   if (view.num_bytes != expected_bytes) {
-    throw Error(Error::Kind::kUsage, "\"" + view.name + "\" " + Print(view.shape) + " " + NameOf(view.type) + " takes " +
-                                         std::to_string(expected_bytes) + " bytes, received " +
+    throw Error(Error::Kind::kUsage, "\"" + view.name + "\" " + Print(view.shape) + " " + NameOf(view.type) +
+                                         " takes " + std::to_string(expected_bytes) + " bytes, received " +
                                          std::to_string(view.num_bytes) + ".");
   }
   static char nothing;  // a tensor without elements has an address too
