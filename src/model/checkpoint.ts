@@ -4,7 +4,7 @@
  * found before anything runs, also in the other direction: tensors that nobody asked for.
  */
 import { readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { ModelError } from "../errors.ts";
 import { exists } from "./config.ts";
 import type { DataType, WeightSource } from "./graph.ts";
@@ -109,9 +109,9 @@ async function readShards(directory: string, index: string): Promise<Map<string,
   const headers = new Map<string, Map<string, StoredTensor>>();
   const tensors = new Map<string, StoredTensor>();
   for (const [name, shard] of Object.entries(weightMap)) {
-    if (typeof shard !== "string" || shard !== basename(shard)) {
+    if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/.test(shard)) {
       throw new ModelError(
-        `Reading "${index}" failed: tensor "${name}" lies in ${JSON.stringify(shard)}, expected the name of a file beside the index.`,
+        `Reading "${index}" failed: tensor "${name}" lies in ${JSON.stringify(shard)}, expected the name of a .safetensors file beside the index.`,
       );
     }
     const file = join(directory, shard);

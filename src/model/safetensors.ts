@@ -57,7 +57,9 @@ export async function readSafetensorsHeader(file: string): Promise<Map<string, S
     throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}.`, { cause });
   }
   try {
-    const { size } = await handle.stat();
+    const status = await handle.stat();
+    if (!status.isFile()) throw new ModelError(`Reading "${file}" failed: it is not a file.`);
+    const { size } = status;
     const header = await readHeaderBytes(file, handle, size);
     return parseHeader(file, header, LENGTH_BYTES + header.length, size);
   } finally {

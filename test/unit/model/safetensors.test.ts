@@ -52,6 +52,12 @@ test("a file that is not there", async () => {
   });
 });
 
+test("a directory in place of a file", async () => {
+  await expect(readSafetensorsHeader(directory)).rejects.toThrow(
+    new ModelError(`Reading "${directory}" failed: it is not a file.`),
+  );
+});
+
 describe("damaged files", () => {
   test("an empty file", async () => {
     writeFileSync(file, "");
