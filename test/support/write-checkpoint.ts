@@ -66,7 +66,7 @@ export function writeTemporaryCheckpoint(options: CheckpointOptions): string {
 export function writeCheckpoint(directory: string, options: CheckpointOptions): void {
   const { config, generationConfig, dtype = "F32", numFiles = 1, tokenizerFrom } = options;
   mkdirSync(directory, { recursive: true });
-  writeJson(join(directory, "config.json"), config);
+  writeConfig(directory, config);
   if (generationConfig !== undefined) writeJson(join(directory, "generation_config.json"), generationConfig);
 
   const tensors = makeTensors(options);
@@ -77,6 +77,11 @@ export function writeCheckpoint(directory: string, options: CheckpointOptions): 
     const source = tokenizerFrom === undefined ? undefined : join(tokenizerFrom, name);
     if (source !== undefined && existsSync(source)) copyFileSync(source, join(directory, name));
   }
+}
+
+/** Writes config.json alone: a checkpoint whose config says something else than its weights. */
+export function writeConfig(directory: string, config: Readonly<Record<string, unknown>>): void {
+  writeJson(join(directory, "config.json"), config);
 }
 
 /** The tensors that such a checkpoint stores, in the order of the file. */

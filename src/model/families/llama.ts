@@ -87,6 +87,12 @@ function readSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes
       `"num_attention_heads" ${numAttentionHeads} in "${config.file}" must be a multiple of "num_key_value_heads" ${numKeyValueHeads}.`,
     );
   }
+  if (!config.has("head_dim") && hiddenSize % numAttentionHeads !== 0) {
+    throw new ModelError(
+      `"hidden_size" ${hiddenSize} in "${config.file}" must be a multiple of "num_attention_heads" ${numAttentionHeads}, ` +
+        `or "head_dim" must be given.`,
+    );
+  }
   const headDim = config.integer("head_dim", hiddenSize / numAttentionHeads);
   if (headDim % 2 !== 0) {
     throw new ModelError(`Heads of size ${headDim} in "${config.file}": rotary positions need an even size.`);
