@@ -1,0 +1,205 @@
+/**
+ * The launcher's options: the words on a command line in, checked settings out. Typed as mpirun's users type them, with
+ * one dash or two. The launcher's own command line ends at the first word that is no option: the program, whose arguments
+ * are its own. The ready-made programs mix these options with theirs and share the table and the reading.
+ */
+import yargs, { type Argv, type Options } from "yargs";
+import { UsageError } from "../errors.ts";
+
+/** How a command is launched; everything is optional. */
+export interface LaunchOptions {
+  /** -np: how many ranks; undefined: one for every slot. */
+  readonly numRanks?: number;
+  readonly hostfile?: string;
+  /** The values of -H. */
+  readonly hostLists: readonly string[];
+  readonly oversubscribe: boolean;
+  /** The values of -x. */
+  readonly exports: readonly string[];
+  readonly workingDirectory?: string;
+  /** The rank that reads standard input; "none": none does; undefined: rank 0. */
+  readonly stdinRank?: number | "none";
+  readonly tagOutput: boolean;
+  readonly timestampOutput: boolean;
+  readonly outputDirectory?: string;
+  readonly timeoutMs?: number;
+  readonly startTimeoutMs?: number;
+  readonly bindTo: "core" | "none";
+  readonly reportBindings: boolean;
+}
+
+/** What the launcher's own command line asks for. */
+export type LaunchCommand =
+  | { readonly kind: "run"; readonly options: LaunchOptions; readonly command: readonly string[] }
+  | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "version" };
+
+const PLACE = "Where ranks run:";
+const GIVE = "What ranks are given:";
+const OUTPUT = "Output:";
+const END = "When to end:";
+
+/** One value per mention; `yargs` would otherwise take every following word. */
+const REPEATED = { type: "string", array: true, requiresArg: true } as const;
+const SINGLE = { type: "string", requiresArg: true } as const;
+
+/** The table of launch options, for yargs. */
+export const LAUNCH_OPTIONS = {
+  np: { ...SINGLE, alias: ["n", "c"], group: PLACE, describe: "Number of ranks [default: one per slot]" },
+  hostfile: {
+    ...SINGLE,
+    alias: "machinefile",
+    group: PLACE,
+    describe: 'File of hosts: lines like "localhost slots=2"',
+  },
+  host: { ...REPEATED, alias: "H", group: PLACE, describe: "Hosts with their slots: a:2,b:4" },
+  oversubscribe: { type: "boolean", group: PLACE, describe: "Allow more ranks than slots" },
+  "bind-to": {
+    ...SINGLE,
+    group: PLACE,
+    describe: "core: bind each rank to its share of the cores; none (the default)",
+  },
+  "report-bindings": { type: "boolean", group: PLACE, describe: "Say which cores each rank is bound to" },
+  x: { ...REPEATED, group: GIVE, describe: "Hand on a variable: NAME, NAME=value or PREFIX*" },
+  wdir: { ...SINGLE, alias: "wd", group: GIVE, describe: "Working directory [default: this one]" },
+  stdin: { ...SINGLE, group: GIVE, describe: "Rank that reads standard input, or none [default: 0]" },
+  "tag-output": { type: "boolean", group: OUTPUT, describe: "Begin every line with [job,rank]<stream>:" },
+  "timestamp-output": { type: "boolean", group: OUTPUT, describe: "Begin every line with the time" },
+  "output-filename": { ...SINGLE, group: OUTPUT, describe: "Also write DIR/1/rank.N/stdout and stderr" },
+  timeout: { ...SINGLE, group: END, describe: "End everything after this many seconds, with exit code 110" },
+  "start-timeout": { ...SINGLE, group: END, describe: "Seconds that ranks wait for each other at the start" },
+  "allow-run-as-root": { type: "boolean", hidden: true }, // mpirun insists on it; typed by habit
+} as const satisfies Record<string, Options>;
+
+/** How yargs must read a command line for these options: -np is one option, and -x takes one word. */
+export const LAUNCH_PARSER_CONFIGURATION = {
+  "short-option-groups": false,
+  "greedy-arrays": false,
+  "dot-notation": false,
+  "parse-numbers": false,
+  "parse-positional-numbers": false,
+  "boolean-negation": false,
+  "camel-case-expansion": false,
+} as const;
+
+/** Options of mpirun that do not exist here, with what to do instead. */
+const MPIRUN_ONLY: Readonly<Record<string, string>> = {
+  "map-by": "Ranks are placed slot by slot. Leave it out",
+  "rank-by": "Ranks are numbered slot by slot. Leave it out",
+  mca: "There is no Open MPI inside to be tuned. Leave it out",
+  prefix: "shardrun is found where it was started from. Leave it out",
+  app: "All ranks run the same program. Leave it out",
+  "display-map": "Leave it out, or use --report-bindings",
+  "merge-stderr-to-stdout": "Write 2>&1 after the command instead",
+  "use-hwthread-cpus": "Say how many slots there are: -H localhost:N",
+  nooversubscribe: "More ranks than slots are refused already. Leave it out",
+};
+
+/**
+ * Reads the launcher's own command line: [options] PROGRAM [arguments].
+ * @throws {UsageError} for an unknown option, a missing or impossible value, a missing program
+ */
+export async function parseLaunchCommand(args: readonly string[]): Promise<LaunchCommand> {
+  const parser = createParser(args);
+  const argv = await parser.parse();
+  if (argv.help) return { kind: "help", text: await parser.getHelp() };
+  if (argv.version) return { kind: "version" };
+  const options = readLaunchOptions(argv);
+  const command = argv._.map(String);
+  if (command.length === 0) {
+    throw new UsageError(
+      `There is no program to run. Name it after the options, e.g. shardrun -np 2 node script.mjs; shardrun --help shows all options.`,
+    );
+  }
+  return { kind: "run", options, command };
+}
+
+/**
+ * Checks the launch options that yargs has parsed.
+ * @throws {UsageError} naming the option, what it needs and what it got
+ */
+export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): LaunchOptions {
+  const text = (name: string): string | undefined => lastOf(argv[name]);
+  return {
+    numRanks: readInteger("-np", text("np"), 1, "the number of ranks"),
+    hostfile: text("hostfile"),
+    hostLists: listOf(argv.host),
+    oversubscribe: argv.oversubscribe === true,
+    exports: listOf(argv.x),
+    workingDirectory: text("wdir"),
+    stdinRank: text("stdin") === "none" ? "none" : readInteger("--stdin", text("stdin"), 0, "a rank, or none"),
+    tagOutput: argv["tag-output"] === true,
+    timestampOutput: argv["timestamp-output"] === true,
+    outputDirectory: text("output-filename"),
+    timeoutMs: readSeconds("--timeout", text("timeout")),
+    startTimeoutMs: readSeconds("--start-timeout", text("start-timeout")),
+    bindTo: readBindTo(text("bind-to")),
+    reportBindings: argv["report-bindings"] === true,
+  };
+}
+
+/** Turns yargs' complaint about a command line into a sentence that says what to do. */
+export function explainYargsFailure(message: string): UsageError {
+  const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1];
+  if (unknown !== undefined) {
+    const dashed = unknown.length === 1 ? `-${unknown}` : `--${unknown}`;
+    const instead = MPIRUN_ONLY[unknown];
+    return new UsageError(
+      instead === undefined
+        ? `Unknown option ${dashed}. shardrun --help shows all options; options of your program go after its name.`
+        : `mpirun's option ${dashed} does not exist in shardrun. ${instead}.`,
+    );
+  }
+  const lacking = /^Not enough arguments following: (.+)$/.exec(message)?.[1];
+  if (lacking !== undefined) {
+    const dashed = lacking.length === 1 ? `-${lacking}` : `--${lacking}`;
+    return new UsageError(`The option ${dashed} needs a value. shardrun --help shows what it takes.`);
+  }
+  return new UsageError(message);
+}
+
+function createParser(args: readonly string[]): Argv {
+  return yargs([...args])
+    .scriptName("shardrun")
+    .help(false)
+    .version(false)
+    .usage("Usage: $0 [options] PROGRAM [arguments]")
+    .options(LAUNCH_OPTIONS)
+    .option("help", { type: "boolean", alias: "h", describe: "Show this help" })
+    .option("version", { type: "boolean", alias: "V", describe: "Show the version" })
+    .parserConfiguration({ ...LAUNCH_PARSER_CONFIGURATION, "halt-at-non-option": true })
+    .strictOptions()
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw message ? explainYargsFailure(message) : error;
+    })
+    .wrap(Math.min(100, process.stdout.columns ?? 100));
+}
+
+function lastOf(value: unknown): string | undefined {
+  return listOf(value).at(-1);
+}
+
+function listOf(value: unknown): readonly string[] {
+  return value === undefined ? [] : [value].flat().map(String);
+}
+
+function readInteger(option: string, text: string | undefined, least: number, what: string): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (/^[0-9]{1,9}$/.test(text) && value >= least) return value;
+  throw new UsageError(`${option} expects ${what}, a whole number of at least ${least}, received "${text}".`);
+}
+
+function readSeconds(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const seconds = Number(text);
+  // A timer of Node counts milliseconds in 31 bits.
+  if (/^[0-9]*\.?[0-9]+$/.test(text) && seconds > 0 && seconds <= 2_000_000) return Math.ceil(seconds * 1000);
+  throw new UsageError(`${option} expects a number of seconds greater than 0 and at most 2000000, received "${text}".`);
+}
+
+function readBindTo(text = "none"): "core" | "none" {
+  if (text === "core" || text === "none") return text;
+  throw new UsageError(`--bind-to expects core or none, received "${text}".`);
+}

@@ -1,0 +1,43 @@
+/**
+ * What makes one run different from every other on this host: its id, its secret, and the port where its ranks meet.
+ */
+import { randomBytes } from "node:crypto";
+import { type AddressInfo, createServer } from "node:net";
+
+/** What all ranks of a run share. */
+export interface RunIdentity {
+  readonly runId: string;
+  /** 32 bytes in hexadecimal, which every connection of the run proves. */
+  readonly secret: string;
+  /** Where rank 0's coordinator will listen. */
+  readonly coordinator: { readonly host: string; readonly port: number };
+  readonly worldSize: number;
+  /** Slots of all hosts. */
+  readonly numSlots: number;
+  /** How long ranks wait for each other at the start; undefined: their own default. */
+  readonly startTimeoutMs?: number;
+}
+
+/** Draws id and secret, and finds a port of the loopback address that nobody listens on. */
+export async function createRun(
+  world: Pick<RunIdentity, "worldSize" | "numSlots" | "startTimeoutMs">,
+): Promise<RunIdentity> {
+  return {
+    ...world,
+    runId: randomBytes(8).toString("hex"),
+    secret: randomBytes(32).toString("hex"),
+    coordinator: { host: LOOPBACK, port: await findFreePort() },
+  };
+}
+
+/** All ranks run on this host. */
+const LOOPBACK = "127.0.0.1";
+
+/** Another process could take the port before rank 0 does; rank 0 then says so. */
+async function findFreePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, LOOPBACK, resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
