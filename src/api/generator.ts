@@ -1,0 +1,345 @@
+/**
+ * Generator: text generation, scores and logits of one model, over as many ranks as its load options say.
+ * CTranslate2's Generator in camelCase; promises, AsyncIterable, AbortSignal and `await using` where Python blocks.
+ */
+import { randomInt } from "node:crypto";
+import { checkPrompt } from "../decode/prompt.ts";
+import { resolveOptions, type DecodingOptions, type GenerationOptions } from "../decode/options.ts";
+import { logSoftmax, scoreTokens } from "../decode/score.ts";
+import { rankHypotheses } from "../decode/sequence.ts";
+import type { GeneratedSequence, StepStatistics, TokenEvent } from "../engine/messages.ts";
+import { UsageError } from "../errors.ts";
+import type { RankReport } from "../execute/rank.ts";
+import { loadModel, type Model } from "../model/model.ts";
+import { openEngine, type LoadOptions } from "./load.ts";
+import { gateResult, gateStream } from "./rank-gate.ts";
+import type { ForwardResult, GenerationResult, GenerationStepResult, ScoringResult } from "./results.ts";
+import { environment, type EngineOfModel } from "./world.ts";
+
+/** A token by its text or by its id. */
+export type Token = string | number;
+
+export interface CallOptions {
+  /** Stops the call between two steps; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TokenStreamOptions extends GenerationOptions, CallOptions {
+  /** Give each token its log probability. */
+  readonly returnLogProb?: boolean;
+}
+
+export interface ScoreOptions extends CallOptions {
+  /** Longer inputs are cut; 0: no limit. */
+  readonly maxInputLength?: number;
+}
+
+export interface ForwardOptions extends CallOptions {
+  /** Log probabilities instead of logits. */
+  readonly returnLogProbs?: boolean;
+}
+
+/** What a Generator has done so far, and what its ranks cost. */
+export interface GeneratorStatistics extends StepStatistics {
+  /** One per rank, in rank order. */
+  readonly ranks: readonly RankReport[];
+}
+
+/** The loaded model on the rank that holds results. */
+interface Loaded {
+  readonly model: Model;
+  readonly engine: EngineOfModel;
+  /** The engine's number for it. */
+  readonly id: number;
+  readonly maxContext: number;
+}
+
+export class Generator implements AsyncDisposable {
+  /** Undefined on a rank that follows: there every call resolves to a gated result. */
+  readonly #loaded: Loaded | undefined;
+  readonly #statistics = {
+    prefillTokens: 0,
+    prefillNanoseconds: 0,
+    decodeTokens: 0,
+    decodeNanoseconds: 0,
+    decodeComputeNanoseconds: 0,
+    decodeCollectiveNanoseconds: 0,
+  };
+
+  private constructor(loaded: Loaded | undefined) {
+    this.#loaded = loaded;
+  }
+
+  /**
+   * Loads a checkpoint directory on all ranks that share the model.
+   * @throws {UsageError} when an option is wrong, {ModelError} when the model is missing, damaged or unknown
+   */
+  static async load(modelPath: string, options: LoadOptions = {}): Promise<Generator> {
+    const opened = await openEngine(options);
+    if (opened.engine === undefined) {
+      return new Generator(undefined);
+    }
+    const { engine } = opened;
+    try {
+      const model = await loadModel(modelPath);
+      const { model: id, maxContext } = await engine.engine.request({
+        kind: "load",
+        load: { directory: model.directory, ...opened.request },
+      });
+      return new Generator({ model, engine, id, maxContext });
+    } catch (error) {
+      await (engine.isOwned ? engine.engine.close() : undefined);
+      throw error;
+    }
+  }
+
+  /**
+   * Continues each prompt.
+   * @param startTokens prompts, as tokens or token ids
+   * @returns one result per prompt, in order
+   */
+  async generateBatch(
+    startTokens: readonly (readonly Token[])[],
+    options: GenerationOptions & CallOptions = {},
+  ): Promise<GenerationResult[]> {
+    if (this.#loaded === undefined) {
+      return gateResult(environment.identity.rank, "generateBatch");
+    }
+    const { signal, ...decoding } = options;
+    const sequences = await this.#generate(this.#loaded, startTokens, decoding, { signal });
+    return startTokens.map((_, promptIndex) => {
+      const hypotheses = rankHypotheses(sequences.filter((sequence) => sequence.promptIndex === promptIndex));
+      return {
+        sequences: hypotheses.map(({ tokenIds }) => tokenIds.map((id) => this.#tokenText(id))),
+        sequencesIds: hypotheses.map(({ tokenIds }) => tokenIds),
+        scores: decoding.returnScores === true ? hypotheses.map(({ score }) => score!) : [],
+        logits: hypotheses.flatMap(({ logits }) => (logits === undefined ? [] : [logits])),
+        finishReasons: hypotheses.map(({ finishReason }) => finishReason as "stop" | "length"),
+      };
+    });
+  }
+
+  /**
+   * Continues one prompt or several, token by token. Leaving the loop stops the generation.
+   * @param prompt one prompt, or a list of them
+   */
+  generateTokens(
+    prompt: readonly Token[] | readonly (readonly Token[])[],
+    options: TokenStreamOptions = {},
+  ): AsyncGenerator<GenerationStepResult, void, undefined> {
+    if (this.#loaded === undefined) {
+      return gateStream(environment.identity.rank, "generateTokens");
+    }
+    const prompts = Array.isArray(prompt[0]) ? (prompt as readonly (readonly Token[])[]) : [prompt as readonly Token[]];
+    return this.#streamTokens(this.#loaded, prompts, options);
+  }
+
+  /** Log probability of each token of each input given the tokens before it. */
+  async scoreBatch(tokens: readonly (readonly Token[])[], options: ScoreOptions = {}): Promise<ScoringResult[]> {
+    if (this.#loaded === undefined) {
+      return gateResult(environment.identity.rank, "scoreBatch");
+    }
+    const { maxInputLength = 1024, signal } = options;
+    const inputs = tokens.map((input) => this.#toIds(input).slice(0, maxInputLength === 0 ? undefined : maxInputLength));
+    const logits = await this.#forward(this.#loaded, inputs, signal);
+    const { vocabSize } = this.#loaded.model.config;
+    return inputs.map((ids, index) => {
+      const rows = ids.map((_, t) => logits[index]!.subarray(t * vocabSize, (t + 1) * vocabSize));
+      return { tokens: ids.slice(1).map((id) => this.#tokenText(id)), logProbs: scoreTokens(ids, rows) };
+    });
+  }
+
+  /** Logits of every position of every input: [B, T, V]. */
+  async forwardBatch(inputs: readonly (readonly Token[])[], options: ForwardOptions = {}): Promise<ForwardResult> {
+    if (this.#loaded === undefined) {
+      return gateResult(environment.identity.rank, "forwardBatch");
+    }
+    const ids = inputs.map((input) => this.#toIds(input));
+    const logits = await this.#forward(this.#loaded, ids, options.signal);
+    const { vocabSize } = this.#loaded.model.config;
+    const longest = Math.max(0, ...ids.map((input) => input.length));
+    const data = new Float32Array(ids.length * longest * vocabSize);
+    logits.forEach((rows, index) => {
+      for (let t = 0; options.returnLogProbs === true && t < ids[index]!.length; t++) {
+        logSoftmax(rows.subarray(t * vocabSize, (t + 1) * vocabSize));
+      }
+      data.set(rows, index * longest * vocabSize);
+    });
+    return { shape: [ids.length, longest, vocabSize], data };
+  }
+
+  /** Token ids of a text, with the tokens that the model wants around it. */
+  encode(text: string): number[] {
+    return this.#require("encode").model.tokenizer.encode(text);
+  }
+
+  /** Text of token ids, without special tokens. */
+  decode(tokenIds: readonly number[]): string {
+    return this.#require("decode").model.tokenizer.decode(tokenIds);
+  }
+
+  /** Everything that config.json, generation_config.json and tokenizer.json say. */
+  get model(): Model {
+    return this.#require("model").model;
+  }
+
+  /** Positions of a sequence, prompt and new tokens together. */
+  get maxContext(): number {
+    return this.#require("maxContext").maxContext;
+  }
+
+  /** Time of all steps so far, and memory per rank. */
+  async statistics(): Promise<GeneratorStatistics> {
+    const { engine } = this.#require("statistics");
+    return { ...this.#statistics, ranks: await engine.engine.request({ kind: "report" }) };
+  }
+
+  /** Frees the model on every rank, after the calls under way. */
+  async unloadModel(): Promise<void> {
+    if (this.#loaded === undefined) {
+      return;
+    }
+    const { engine, id } = this.#loaded;
+    await engine.engine.request({ kind: "unload", model: id });
+    if (engine.isOwned) {
+      await engine.engine.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.unloadModel();
+  }
+
+  #require(call: string): Loaded {
+    return this.#loaded ?? gateResult<Loaded>(environment.identity.rank, call);
+  }
+
+  async #generate(
+    loaded: Loaded,
+    prompts: readonly (readonly Token[])[],
+    options: GenerationOptions,
+    { signal, onToken }: { signal?: AbortSignal | undefined; onToken?: (token: TokenEvent) => void },
+  ): Promise<readonly GeneratedSequence[]> {
+    const promptIds = prompts.map((prompt) => this.#toIds(prompt));
+    this.#checkInputs(loaded, promptIds);
+    const { sequences, statistics } = await loaded.engine.engine.request(
+      {
+        kind: "generate",
+        generate: {
+          model: loaded.id,
+          prompts: promptIds,
+          options: this.#resolve(loaded, options),
+          stream: onToken !== undefined,
+        },
+      },
+      { onToken, signal },
+    );
+    for (const key of Object.keys(statistics) as (keyof StepStatistics)[]) {
+      this.#statistics[key] += statistics[key];
+    }
+    return sequences;
+  }
+
+  async *#streamTokens(
+    loaded: Loaded,
+    prompts: readonly (readonly Token[])[],
+    { signal, returnLogProb = false, ...options }: TokenStreamOptions,
+  ): AsyncGenerator<GenerationStepResult, void, undefined> {
+    const stop = new AbortController();
+    const queue: TokenEvent[] = [];
+    let wake = (): void => {};
+    let end: { readonly error: unknown } | undefined;
+    const push = (token: TokenEvent): void => {
+      queue.push(token);
+      wake();
+    };
+    const finish = (error: unknown): void => {
+      end = { error };
+      wake();
+    };
+    this.#generate(
+      loaded,
+      prompts,
+      { ...options, returnScores: returnLogProb || options.returnScores },
+      { signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]), onToken: push },
+    ).then(() => finish(undefined), finish);
+    try {
+      for (;;) {
+        const token = queue.shift();
+        if (token !== undefined) {
+          yield {
+            step: token.step,
+            batchId: token.promptIndex,
+            tokenId: token.tokenId,
+            hypothesisId: token.hypothesis,
+            token: this.#tokenText(token.tokenId),
+            logProb: returnLogProb ? token.logProb : undefined,
+            isLast: token.isLast,
+          };
+        } else if (end !== undefined) {
+          if (end.error !== undefined) {
+            throw end.error;
+          }
+          return;
+        } else {
+          await new Promise<void>((resolve) => (wake = resolve));
+        }
+      }
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async #forward(
+    loaded: Loaded,
+    inputs: readonly (readonly number[])[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Float32Array[]> {
+    this.#checkInputs(loaded, inputs);
+    const request = { kind: "forward", forward: { model: loaded.id, sequences: inputs } } as const;
+    return (await loaded.engine.engine.request(request, { signal })).logits;
+  }
+
+  #checkInputs({ model, maxContext }: Loaded, inputs: readonly (readonly number[])[]): void {
+    const limits = { vocabSize: model.config.vocabSize, maxContext };
+    inputs.forEach((ids, index) => checkPrompt(ids, index, limits));
+  }
+
+  #resolve({ model }: Loaded, options: GenerationOptions): DecodingOptions {
+    const { tokenizer, generationConfig, config } = model;
+    return resolveOptions(
+      options,
+      {
+        vocabSize: config.vocabSize,
+        endTokenIds: generationConfig.eosTokenIds,
+        bosTokenId: generationConfig.bosTokenId,
+        unkTokenId: tokenizer.isAvailable ? tokenizer.unknownTokenId : undefined,
+        // A checkpoint in Hugging Face layout answers as transformers does.
+        penalizePrompt: true,
+        tokenToId: (token) => tokenizer.tokenToId(token),
+      },
+      randomInt(2 ** 32),
+    );
+  }
+
+  /** Ids of tokens; a token outside the vocabulary becomes the unknown token, as in CTranslate2. */
+  #toIds(tokens: readonly Token[]): number[] {
+    const { tokenizer } = this.#loaded!.model;
+    return tokens.map((token) => {
+      if (typeof token === "number") {
+        return token;
+      }
+      const id = tokenizer.tokenToId(token) ?? tokenizer.unknownTokenId;
+      if (id === undefined) {
+        throw new UsageError(`Token ${JSON.stringify(token)} is not in the vocabulary, and the model has no unknown token.`);
+      }
+      return id;
+    });
+  }
+
+  /** The text of one token; ids beyond the tokenizer's vocabulary, and models without a tokenizer, get "<id>". */
+  #tokenText(id: number): string {
+    const { tokenizer } = this.#loaded!.model;
+    return (tokenizer.isAvailable ? tokenizer.idToToken(id) : undefined) ?? `<${id}>`;
+  }
+}

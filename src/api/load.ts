@@ -1,0 +1,106 @@
+/** The options of Generator.load: checked, completed, and turned into an engine to load the model on. */
+import { UsageError } from "../errors.ts";
+import { resolveIntraThreads } from "../execute/threads.ts";
+import type { LoadRequest } from "../engine/messages.ts";
+import { environment, shareWorld, startAlone, startWithLocalFollowers, type EngineOfModel } from "./world.ts";
+
+/** How a model is loaded; all may be left out. */
+export interface LoadOptions {
+  /** "cpu", or "auto", which is the CPU for now. */
+  readonly device?: string;
+  /**
+   * true: one model over all ranks of the world; n: over n ranks, local ones being started when there is no launcher;
+   * false: every rank its own whole model.
+   */
+  readonly tensorParallel?: boolean | number;
+  /** "float32", or "default", which is float32 for now. */
+  readonly computeType?: string;
+  /** Compute threads of each rank. 0: OMP_NUM_THREADS, else min(4, cores this rank may use); "auto": all of them. */
+  readonly intraThreads?: number | "auto";
+  /** Positions of a sequence, prompt and new tokens together; the model's own number when left out. */
+  readonly maxContext?: number;
+  /** Compare every step's hidden states over the ranks, and fail when they differ. */
+  readonly verify?: boolean;
+}
+
+interface Rule {
+  readonly accepts: string;
+  readonly check: (value: unknown) => boolean;
+}
+
+const isPositive = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0;
+
+const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
+  device: { accepts: '"cpu" or "auto"', check: (value) => value === "cpu" || value === "auto" },
+  tensorParallel: {
+    accepts: "true, false or the number of ranks",
+    check: (value) => typeof value === "boolean" || isPositive(value),
+  },
+  computeType: {
+    accepts: '"float32" or "default"',
+    check: (value) => value === "float32" || value === "default",
+  },
+  intraThreads: {
+    accepts: 'a whole number of 0 or more, or "auto"',
+    check: (value) => value === "auto" || value === 0 || isPositive(value),
+  },
+  maxContext: { accepts: "a whole number of 1 or more", check: isPositive },
+  verify: { accepts: "true or false", check: (value) => typeof value === "boolean" },
+};
+
+/** Where and how a model is to be loaded. */
+export interface OpenedEngine {
+  /** Undefined on a rank that follows. */
+  readonly engine: EngineOfModel | undefined;
+  readonly request: Omit<LoadRequest, "directory">;
+}
+
+/**
+ * Checks the options and finds or starts the engine that they ask for.
+ * @throws {UsageError} naming the option, its value and what is accepted
+ */
+export async function openEngine(options: LoadOptions): Promise<OpenedEngine> {
+  checkOptions(options);
+  const { tensorParallel = false, intraThreads = 0, maxContext, verify = false } = options;
+  const engine = await chooseEngine(tensorParallel);
+  const { localWorldSize } = engine.engine.settings.identity;
+  return {
+    engine: engine.isLeader ? engine : undefined,
+    request: {
+      intraThreads: resolveIntraThreads(intraThreads, environment.numThreads, localWorldSize),
+      maxContext,
+      verify,
+    },
+  };
+}
+
+async function chooseEngine(tensorParallel: boolean | number): Promise<EngineOfModel> {
+  const world = shareWorld();
+  if (tensorParallel === false || (tensorParallel === 1 && world === undefined)) {
+    return startAlone();
+  }
+  if (world === undefined) {
+    // No launcher: n local ranks, this process being rank 0; true means one rank per NUMA node or GPU, here one.
+    return tensorParallel === true ? startAlone() : startWithLocalFollowers(tensorParallel);
+  }
+  const { worldSize } = environment.identity;
+  if (tensorParallel !== true && tensorParallel !== worldSize) {
+    throw new UsageError(
+      `tensorParallel is ${tensorParallel}, but the world has ${worldSize} ranks, and groups smaller than the world are ` +
+        `not there yet: give true or ${worldSize}.`,
+    );
+  }
+  return world;
+}
+
+function checkOptions(options: LoadOptions): void {
+  for (const [name, value] of Object.entries(options)) {
+    const rule = Object.hasOwn(RULES, name) ? RULES[name as keyof LoadOptions] : undefined;
+    if (rule === undefined) {
+      throw new UsageError(`There is no load option "${name}": the options are ${Object.keys(RULES).join(", ")}.`);
+    }
+    if (value !== undefined && !rule.check(value)) {
+      throw new UsageError(`${name} is ${JSON.stringify(value)}, but must be ${rule.accepts}.`);
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * The world that this process belongs to, and the engines that it started.
+ * Importing shardrun under a launcher starts this rank's engine at once: a follower serves from then on, whatever its script
+ * does, and goes on serving after its script has ended, until the leader has left.
+ */
+import { readEnvironment, ROOT_RANK, type Environment } from "../environment.ts";
+import { Engine } from "../engine/engine.ts";
+import type { WorldSettings } from "../engine/world.ts";
+import { startLocalFollowers } from "../launch/local.ts";
+
+/** How long the leader's process waits at its end for the news to reach the followers, once all have joined. */
+const LEAVE_TIMEOUT_MS = 5_000;
+
+export const environment: Environment = readEnvironment();
+
+/** The engine of the world that a launcher started; undefined when this process was started alone. */
+const worldEngine = environment.identity.worldSize > 1 ? startWorldEngine(environment) : undefined;
+
+/** The engine for a model that all ranks share, and whether this rank leads. */
+export interface EngineOfModel {
+  readonly engine: Engine;
+  readonly isLeader: boolean;
+  /** Whether the engine ends with the model. */
+  readonly isOwned: boolean;
+}
+
+/** The engine of this launcher's whole world. */
+export function shareWorld(): EngineOfModel | undefined {
+  return worldEngine && { engine: worldEngine, isLeader: environment.identity.rank === ROOT_RANK, isOwned: false };
+}
+
+/** An engine for a model of this process alone. */
+export function startAlone(): EngineOfModel {
+  const identity = { ...environment.identity, rank: 0, worldSize: 1, localRank: 0 };
+  return { engine: new Engine({ ...environment, identity, agentFd: undefined }), isLeader: true, isOwned: true };
+}
+
+/** This process becomes rank 0 of a world of `worldSize` ranks, the others being local processes that it starts. */
+export async function startWithLocalFollowers(worldSize: number): Promise<EngineOfModel> {
+  const followers = await startLocalFollowers({ worldSize });
+  const settings: WorldSettings = { ...environment, ...followers.settings };
+  return { engine: new Engine(settings), isLeader: true, isOwned: true };
+}
+
+function startWorldEngine(settings: Environment): Engine {
+  const isLeader = settings.identity.rank === ROOT_RANK;
+  const engine = new Engine(settings, () => {
+    if (!isLeader) {
+      process.exit(1);
+    }
+  });
+  process.once("exit", (exitCode) => {
+    if (exitCode !== 0) {
+      return; // The broken connection tells the others at once.
+    }
+    if (isLeader) {
+      engine.leave(exitCode);
+      engine.waitUntilEnded(settings.startTimeoutMs + LEAVE_TIMEOUT_MS);
+    } else if (!engine.waitUntilEnded()) {
+      process.exitCode = 1;
+    }
+  });
+  return engine;
+}

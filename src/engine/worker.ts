@@ -1,0 +1,115 @@
+/**
+ * The engine's thread: joins the world, then serves. On the leader it answers the script's requests; on a follower it carries
+ * out what the leader broadcasts. A script that computes for minutes on its own thread does not hold it up.
+ */
+import { writeSync } from "node:fs";
+import { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
+import { native } from "../collective/native.ts";
+import { ROOT_RANK } from "../environment.ts";
+import { follow } from "../execute/follower.ts";
+import { Leader } from "../execute/leader.ts";
+import { Rank } from "../execute/rank.ts";
+import type { Membership } from "../rendezvous/membership.ts";
+import { ENGINE_ENDED, ENGINE_FAILED, flattenError, type FromEngine, type ToEngine } from "./messages.ts";
+import { Service } from "./service.ts";
+import { connectWorld, type WorldSettings } from "./world.ts";
+
+/** What the script's thread hands over when it starts the engine. */
+export interface EngineData {
+  readonly settings: WorldSettings;
+  /** Int32Array(1) of ENGINE_RUNNING, ENGINE_ENDED or ENGINE_FAILED. */
+  readonly state: SharedArrayBuffer;
+}
+
+/** How long a script may take to end by itself once its rank has failed, before its process is ended. */
+const FAILED_SCRIPT_GRACE_MS = 500;
+/** A leader that ends closes its connections just after the news that it leaves; the news may be read second. */
+const NEWS_DELAY_MS = 500;
+
+const { settings, state } = workerData as EngineData;
+const { rank: ownRank, host } = settings.identity;
+const port = parentPort!;
+const post = (message: FromEngine): void => port.postMessage(message);
+
+watchAgent();
+await (ownRank === ROOT_RANK ? lead() : serve());
+
+/** Answers requests until told to leave. A world that does not come together fails every request. */
+async function lead(): Promise<void> {
+  const opened = connectWorld(settings).then(({ communicator, membership }) => {
+    const leader = new Leader(new Rank(communicator, host), (error) => membership?.reportFailure(ownRank, error.message));
+    return { service: new Service(leader, post), membership };
+  });
+  opened.catch(() => undefined); // told to each request
+  port.on("message", (message: ToEngine) => {
+    if (message.kind === "leave") {
+      void leave();
+      return;
+    }
+    opened.then(
+      ({ service }) => (message.kind === "cancel" ? service.cancel(message.id) : void service.answer(message.id, message)),
+      (error: unknown) => post({ kind: "error", id: message.id, error: flattenError(error) }),
+    );
+  });
+
+  async function leave(): Promise<void> {
+    const world = await opened.catch(() => undefined);
+    await world?.service.close();
+    await world?.membership?.leave(0);
+    end(ENGINE_ENDED);
+  }
+}
+
+/** Follows until the leader has left. */
+async function serve(): Promise<void> {
+  let membership: Membership | undefined;
+  let hasLeaderLeft = false;
+  try {
+    const world = await connectWorld(settings);
+    ({ membership } = world);
+    membership!.onLeft((rank) => {
+      if (rank === ROOT_RANK) {
+        hasLeaderLeft = true;
+        native().abortAll("Rank 0 has left.", ROOT_RANK);
+      }
+    });
+    const rank = new Rank(world.communicator, host);
+    await follow(rank, async () => hasLeaderLeft || (await sleep(NEWS_DELAY_MS), hasLeaderLeft));
+    await rank.close();
+    await membership!.leave(0);
+    end(ENGINE_ENDED);
+  } catch (error) {
+    fail(error as Error);
+    await membership?.leave(1);
+  }
+}
+
+/** Ends the thread; the script's thread may be waiting for that. */
+function end(value: typeof ENGINE_ENDED | typeof ENGINE_FAILED): void {
+  const shared = new Int32Array(state);
+  Atomics.store(shared, 0, value);
+  Atomics.notify(shared, 0);
+  port.close();
+}
+
+/** This rank cannot go on: says so, and ends the process if its script does not. */
+function fail(error: Error): void {
+  // Not through console: its lines would wait for the script's event loop.
+  writeSync(process.stderr.fd, `shardrun: rank ${ownRank} (${host}): ${error.message}\n`);
+  post({ kind: "failed", error: flattenError(error) });
+  setTimeout(() => process.kill(process.pid, "SIGTERM"), FAILED_SCRIPT_GRACE_MS);
+  end(ENGINE_FAILED);
+}
+
+/** The launcher's agent holds the other end of this descriptor: when it closes, the agent is gone and so must be its ranks. */
+function watchAgent(): void {
+  if (settings.agentFd !== undefined) {
+    const agent = new Socket({ fd: settings.agentFd });
+    agent.on("error", () => agent.destroy());
+    agent.on("close", () => process.kill(process.pid, "SIGKILL"));
+    agent.resume();
+    agent.unref();
+  }
+}

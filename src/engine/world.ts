@@ -1,0 +1,45 @@
+/**
+ * Joins this rank to its world: opens the data plane's listener, meets the other ranks, connects the communicator.
+ * In: who this process is (environment.ts). Out: a communicator over all ranks, and the membership that watches over them.
+ */
+import { randomUUID } from "node:crypto";
+import { native, type Communicator } from "../collective/native.ts";
+import { findRuntimeLibrary } from "../collective/runtime-library.ts";
+import type { Environment } from "../environment.ts";
+import { describeFailure } from "../rendezvous/failure.ts";
+import { Membership } from "../rendezvous/membership.ts";
+import { userSecret } from "../rendezvous/user-secret.ts";
+
+/** Who this rank is and how it finds the others. */
+export type WorldSettings = Environment;
+
+/** A collective waits this long for a peer that is alive but does not come; a dead or frozen one is noticed much earlier. */
+const COLLECTIVE_TIMEOUT_MS = 120_000;
+/** The listener accepts this host's ranks only. */
+const LOOPBACK = "127.0.0.1";
+
+export interface ConnectedWorld {
+  readonly communicator: Communicator;
+  /** Undefined in a world of one. */
+  readonly membership: Membership | undefined;
+}
+
+/**
+ * Resolves when every rank is connected to every other.
+ * @throws {RendezvousError} when ranks are missing or do not fit together
+ */
+export async function connectWorld(settings: WorldSettings): Promise<ConnectedWorld> {
+  const addon = native();
+  addon.openRuntime(findRuntimeLibrary(settings.onnxRuntimePath));
+  const { rank, worldSize } = settings.identity;
+  const group = { id: 0, epoch: 0, rank, worldSize, transport: settings.collectives, timeoutMs: COLLECTIVE_TIMEOUT_MS };
+  if (worldSize === 1) {
+    return { communicator: await addon.connect(undefined, { ...group, peers: [] }), membership: undefined };
+  }
+  const secret = settings.secret ?? userSecret();
+  const listener = addon.listen({ runId: randomUUID(), rank, tcpHost: LOOPBACK, secret });
+  const membership = await Membership.join({ environment: { ...settings, secret }, dataAddress: listener.address });
+  membership.onFailure((failure) => addon.abortAll(describeFailure(failure), failure.rank));
+  const communicator = await addon.connect(listener, { ...group, peers: membership.world.peers });
+  return { communicator, membership };
+}

@@ -1,0 +1,126 @@
+/**
+ * What one rank does with a command, the same on the leader and on the followers: the models it holds, loaded, stepped
+ * and let go in the order in which the leader says so.
+ */
+import { gatherValues } from "../collective/messages.ts";
+import type { Communicator } from "../collective/native.ts";
+import { InternalError, ModelError } from "../errors.ts";
+import { loadModel } from "../model/model.ts";
+import { readMemory, type MemoryUse } from "./memory.ts";
+import { ShardModel, type StepResult, type WeightFootprint } from "./shard-model.ts";
+import type { Command, ModelSpecification, RowMove, Step } from "./step.ts";
+
+/** One rank's costs, gathered by the "report" command. */
+export interface RankReport extends MemoryUse {
+  readonly rank: number;
+  readonly host: string;
+  readonly pid: number;
+  readonly weights: WeightFootprint;
+}
+
+export class Rank {
+  readonly #communicator: Communicator;
+  readonly #host: string;
+  readonly #models = new Map<number, ShardModel>();
+
+  constructor(communicator: Communicator, host: string) {
+    this.#communicator = communicator;
+    this.#host = host;
+  }
+
+  get communicator(): Communicator {
+    return this.#communicator;
+  }
+
+  /**
+   * Loads this rank's shard, then waits for the others to have loaded theirs.
+   * @returns why the model could not be loaded, known to every rank alike, so that they still agree on what comes next
+   */
+  async load(id: number, specification: ModelSpecification): Promise<Error | undefined> {
+    let shard: ShardModel | undefined;
+    let failure: Error | undefined;
+    try {
+      const model = await loadModel(specification.directory, { maxContext: specification.maxContext });
+      shard = await ShardModel.create(model, specification, this.#communicator);
+    } catch (error) {
+      failure = error as Error;
+    }
+    const statuses = await gatherValues(
+      this.#communicator,
+      { host: this.#host, error: failure?.message },
+      { label: `loading ${specification.directory}`, timeoutMs: 0 },
+    );
+    const failedRank = statuses.findIndex((status) => status.error !== undefined);
+    if (failedRank >= 0) {
+      await shard?.close();
+      const { host, error } = statuses[failedRank]!;
+      return failure ?? new ModelError(`Loading failed on rank ${failedRank} (${host}): ${error}`, { rank: failedRank, host });
+    }
+    this.#models.set(id, shard!);
+    return undefined;
+  }
+
+  step(id: number, step: Step): Promise<StepResult> {
+    return this.#model(id).execute(step);
+  }
+
+  moveRow(id: number, move: RowMove): void {
+    this.#model(id).moveRow(move);
+  }
+
+  async unload(id: number): Promise<void> {
+    await this.#model(id).close();
+    this.#models.delete(id);
+  }
+
+  /** Carries out a command of the leader; results are only for the leader itself. */
+  async apply(command: Command): Promise<void> {
+    switch (command.kind) {
+      case "load":
+        await this.load(command.model, command.specification);
+        return;
+      case "step":
+        await this.step(command.model, command.step);
+        return;
+      case "moveRow":
+        return this.moveRow(command.model, command.move);
+      case "unload":
+        return this.unload(command.model);
+      case "report":
+        await this.report();
+        return;
+    }
+  }
+
+  /** Every rank's report, in rank order. */
+  async report(): Promise<RankReport[]> {
+    const weights = { mappedBytes: 0, copiedBytes: 0 };
+    for (const model of this.#models.values()) {
+      weights.mappedBytes += model.weights.mappedBytes;
+      weights.copiedBytes += model.weights.copiedBytes;
+    }
+    const own: RankReport = {
+      rank: this.#communicator.rank,
+      host: this.#host,
+      pid: process.pid,
+      ...readMemory(),
+      weights,
+    };
+    return gatherValues(this.#communicator, own, { label: "report" });
+  }
+
+  async close(): Promise<void> {
+    for (const model of this.#models.values()) {
+      await model.close();
+    }
+    this.#models.clear();
+  }
+
+  #model(id: number): ShardModel {
+    const model = this.#models.get(id);
+    if (model === undefined) {
+      throw new InternalError(`Rank ${this.#communicator.rank} was asked to run model ${id}, which it has not loaded.`);
+    }
+    return model;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * What the leader tells the followers: one command at a time, broadcast before each thing that all ranks do together.
+ * A command is JSON; the largest is a prefill chunk of some hundred token ids.
+ */
+
+/** How a model is loaded; the same on every rank. */
+export interface ModelSpecification {
+  readonly directory: string;
+  /** Positions per cache row, prompt and new tokens together. */
+  readonly maxContext: number;
+  /** Cache rows: sequences that can be decoded together. */
+  readonly numRows: number;
+  /** Threads of each rank's session. */
+  readonly intraThreads: number;
+  /** Compare a hash of every step's hidden states over the ranks. */
+  readonly verify: boolean;
+}
+
+/** One forward pass: rows [firstRow, firstRow + B) each get S new tokens. */
+export interface Step {
+  readonly firstRow: number;
+  /** [B][S] token ids; B > 1 only with S = 1 (one sequence at a time is prefilled into its own row). */
+  readonly inputIds: readonly (readonly number[])[];
+  /** [B] tokens that each row already holds. */
+  readonly pastLengths: readonly number[];
+  /** [M] indices into S whose logits are wanted. */
+  readonly positions: readonly number[];
+  /** What the leader needs to see of the logits: the best token of each position, all of them, or nothing. */
+  readonly want: "nothing" | "argmax" | "logits";
+}
+
+/** Row `from` becomes row `to`; only its first numTokens positions hold anything. */
+export interface RowMove {
+  readonly from: number;
+  readonly to: number;
+  readonly numTokens: number;
+}
+
+export type Command =
+  | { readonly kind: "load"; readonly model: number; readonly specification: ModelSpecification }
+  | { readonly kind: "step"; readonly model: number; readonly step: Step }
+  | { readonly kind: "moveRow"; readonly model: number; readonly move: RowMove }
+  | { readonly kind: "unload"; readonly model: number }
+  /** Every rank reports its memory and the time it spent in collectives. */
+  | { readonly kind: "report" };
+
+export function encodeCommand(command: Command): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(command));
+}
+
+export function decodeCommand(message: Uint8Array): Command {
+  return JSON.parse(new TextDecoder().decode(message)) as Command;
+}

@@ -1,0 +1,15 @@
+/** What a script imports. */
+export { Generator } from "./api/generator.ts";
+export type {
+  CallOptions,
+  ForwardOptions,
+  GeneratorStatistics,
+  ScoreOptions,
+  Token,
+  TokenStreamOptions,
+} from "./api/generator.ts";
+export type { LoadOptions } from "./api/load.ts";
+export { MpiInfo } from "./api/mpi-info.ts";
+export type { ForwardResult, GenerationResult, GenerationStepResult, ScoringResult } from "./api/results.ts";
+export type { GenerationOptions } from "./decode/options.ts";
+export * from "./errors.ts";

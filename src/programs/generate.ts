@@ -1,0 +1,195 @@
+/**
+ * `shardrun generate`: continues prompts from the command line, a file or standard input, over as many ranks as -np says.
+ * One prompt is streamed as it is written; --json prints one line per prompt.
+ */
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+import { Generator } from "../api/generator.ts";
+import { MpiInfo } from "../api/mpi-info.ts";
+import type { GenerationOptions } from "../decode/options.ts";
+import { ROOT_RANK } from "../environment.ts";
+import { UsageError } from "../errors.ts";
+import { writeOnnxFile } from "../model/onnx-file.ts";
+import { TextStream } from "../model/text-stream.ts";
+import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
+import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
+import { describeStatistics } from "./summary.ts";
+
+/** A prompt as it was given: text, or token ids. */
+interface Prompt {
+  readonly text: string | undefined;
+  readonly ids: readonly number[];
+}
+
+const DEFAULT_PROMPT = "Once upon a time";
+
+export const generate: Program = {
+  name: "generate",
+  describe: "Continues prompts with a language model.",
+  options: {
+    ...MODEL_OPTIONS,
+    prompt: { type: "string", array: true, requiresArg: true, describe: `Text to continue [default: "${DEFAULT_PROMPT}"]` },
+    "prompt-ids": { type: "string", array: true, requiresArg: true, describe: "Token ids to continue: 1,403,407" },
+    input: { ...VALUE, describe: 'File of prompts, a line {"prompt": "..."} or {"promptIds": [...]} each; "-": standard input' },
+    "max-length": { ...VALUE, describe: "Most new tokens [default: 256]" },
+    "min-length": { ...VALUE, describe: "Fewest new tokens [default: 0]" },
+    temperature: { ...VALUE, describe: "Above 0: sample; 0: always the likeliest token [default: 0]" },
+    "top-k": { ...VALUE, describe: "Sample among the k likeliest tokens; 0: all [default: 0]" },
+    "top-p": { ...VALUE, describe: "Sample among the likeliest tokens that reach this probability [default: 1]" },
+    "repetition-penalty": { ...VALUE, describe: "Above 1: tokens that appeared become less likely [default: 1]" },
+    "no-repeat-ngram-size": { ...VALUE, describe: "No n-gram of this size appears twice; 0: off [default: 0]" },
+    seed: { ...VALUE, describe: "Makes sampling repeatable [default: a new one each time]" },
+    json: { type: "boolean", describe: "Print one JSON line per prompt" },
+    quiet: { type: "boolean", describe: "No summary line on standard error" },
+    "dump-graph": { ...VALUE, describe: "Write the model's graph to this ONNX file and end" },
+  },
+  examples: [
+    ["$0 generate", "the bundled model on one rank"],
+    ['$0 generate -np 2 --model DIR --prompt "Once upon a time"', "any checkpoint on two ranks"],
+    ["$0 generate --model DIR --input prompts.jsonl --json", "many prompts, one JSON line each"],
+  ],
+  runsOnRanks: true,
+
+  async run(options) {
+    if (MpiInfo.getCurRank() !== ROOT_RANK) {
+      return 0; // follows: the engine serves rank 0
+    }
+    const decoding = readDecoding(options);
+    const directory = readModelDirectory(options);
+    const requested = await readPrompts(options);
+    await using generator = await Generator.load(directory, readLoadOptions(options));
+    const graphFile = readText(options, "dump-graph");
+    if (graphFile !== undefined) {
+      await writeOnnxFile(generator.model.graph, graphFile);
+      process.stderr.write(`Wrote the graph of ${directory} to ${graphFile}.\n`);
+      return 0;
+    }
+    const prompts = requested.map((prompt) =>
+      "ids" in prompt ? { text: undefined, ids: prompt.ids } : { text: prompt.text, ids: generator.encode(prompt.text) },
+    );
+    if (options["json"] !== true && prompts.length === 1) {
+      await streamText(generator, prompts[0]!, decoding);
+    } else {
+      await printResults(generator, prompts, decoding, options["json"] === true);
+    }
+    if (options["quiet"] !== true) {
+      process.stderr.write(`${describeStatistics(await generator.statistics())}\n`);
+    }
+    return 0;
+  },
+};
+
+function readDecoding(options: ProgramArguments): GenerationOptions {
+  const temperature = readNumber(options, "temperature") ?? 0;
+  return {
+    includePromptInResult: false,
+    returnEndToken: true,
+    maxLength: readNumber(options, "max-length") ?? 256,
+    minLength: readNumber(options, "min-length"),
+    samplingTemperature: temperature,
+    samplingTopk: temperature === 0 ? 1 : (readNumber(options, "top-k") ?? 0),
+    samplingTopp: readNumber(options, "top-p"),
+    repetitionPenalty: readNumber(options, "repetition-penalty"),
+    noRepeatNgramSize: readNumber(options, "no-repeat-ngram-size"),
+    seed: readNumber(options, "seed"),
+  };
+}
+
+type Requested = { readonly text: string } | { readonly ids: readonly number[] };
+
+async function readPrompts(options: ProgramArguments): Promise<Requested[]> {
+  const texts = ((options["prompt"] ?? []) as string[]).map((text) => ({ text }));
+  const ids = ((options["prompt-ids"] ?? []) as string[]).map((list) => ({ ids: parseIds(list) }));
+  const input = readText(options, "input");
+  const lines = input === undefined ? [] : await readPromptFile(input);
+  const prompts = [...texts, ...ids, ...lines];
+  return prompts.length === 0 && input === undefined ? [{ text: DEFAULT_PROMPT }] : prompts;
+}
+
+function parseIds(list: string): number[] {
+  return list.split(",").map((item) => {
+    const id = Number(item);
+    if (item.trim() === "" || !Number.isSafeInteger(id)) {
+      throw new UsageError(`--prompt-ids expects token ids with commas between them, received "${list}".`);
+    }
+    return id;
+  });
+}
+
+/** Lines of {"prompt"} or {"promptIds"}; empty lines are passed over. */
+async function readPromptFile(file: string): Promise<Requested[]> {
+  const prompts: Requested[] = [];
+  const stream = file === "-" ? process.stdin : createReadStream(file);
+  let lineNumber = 0;
+  try {
+    for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
+      lineNumber += 1;
+      if (line.trim() !== "") {
+        prompts.push(parsePromptLine(line, `${file}:${lineNumber}`));
+      }
+    }
+  } catch (cause) {
+    if (cause instanceof UsageError) {
+      throw cause;
+    }
+    throw new UsageError(`Reading the prompts of ${file} failed: ${(cause as Error).message}.`, { cause });
+  }
+  return prompts;
+}
+
+function parsePromptLine(line: string, place: string): Requested {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new UsageError(`${place}: expected a line of JSON, received ${line.slice(0, 60)}`, { cause });
+  }
+  const { prompt, promptIds } = (value ?? {}) as { prompt?: unknown; promptIds?: unknown };
+  if (typeof prompt === "string") {
+    return { text: prompt };
+  }
+  if (Array.isArray(promptIds) && promptIds.every((id) => Number.isSafeInteger(id))) {
+    return { ids: promptIds as number[] };
+  }
+  throw new UsageError(`${place}: expected {"prompt": "text"} or {"promptIds": [ids]}, received ${line.slice(0, 60)}`);
+}
+
+async function streamText(generator: Generator, prompt: Prompt, decoding: GenerationOptions): Promise<void> {
+  const { tokenizer } = generator.model;
+  const stream = tokenizer.isAvailable ? new TextStream(tokenizer, prompt.ids) : undefined;
+  for await (const { tokenId } of generator.generateTokens(prompt.ids, decoding)) {
+    process.stdout.write(stream === undefined ? `${tokenId} ` : stream.push(tokenId));
+  }
+  process.stdout.write(`${stream?.flush() ?? ""}\n`);
+}
+
+async function printResults(
+  generator: Generator,
+  prompts: readonly Prompt[],
+  decoding: GenerationOptions,
+  asJson: boolean,
+): Promise<void> {
+  const results = await generator.generateBatch(
+    prompts.map((prompt) => prompt.ids),
+    decoding,
+  );
+  const { tokenizer } = generator.model;
+  results.forEach((result, index) => {
+    const prompt = prompts[index]!;
+    const ids = result.sequencesIds[0]!;
+    const text = tokenizer.isAvailable ? continueText(generator, prompt.ids, ids) : undefined;
+    if (!asJson) {
+      process.stdout.write(`${text ?? ids.join(" ")}\n`);
+      return;
+    }
+    const promptText = prompt.text ?? (tokenizer.isAvailable ? generator.decode(prompt.ids) : undefined);
+    const line = { prompt: promptText, ids, text, finishReason: result.finishReasons[0], numPromptTokens: prompt.ids.length };
+    process.stdout.write(`${JSON.stringify(line)}\n`);
+  });
+}
+
+/** The text of new tokens as it continues the prompt's. */
+function continueText(generator: Generator, promptIds: readonly number[], ids: readonly number[]): string {
+  const stream = new TextStream(generator.model.tokenizer, promptIds);
+  return ids.map((id) => stream.push(id)).join("") + stream.flush();
+}

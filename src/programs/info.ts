@@ -1,0 +1,61 @@
+/** `shardrun info`: versions, cores, threads, devices and transports: what would be used here, and why. */
+import { existsSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism, cpus, hostname, totalmem } from "node:os";
+import { native } from "../collective/native.ts";
+import { findRuntimeLibrary } from "../collective/runtime-library.ts";
+import { readEnvironment } from "../environment.ts";
+import { resolveIntraThreads } from "../execute/threads.ts";
+import type { Program } from "./options.ts";
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+
+export const info: Program = {
+  name: "info",
+  describe: "Prints versions, cores, threads, devices and transports: what would be used here, and why.",
+  options: {},
+  examples: [["$0 info", "before anything else goes wrong"]],
+  runsOnRanks: false,
+
+  run() {
+    const rows = [...describeVersions(), ...describeProcessors(), ...describeDevices(), ...describeTransports()];
+    const width = Math.max(...rows.map(([name]) => name.length));
+    process.stdout.write(rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join(""));
+    return Promise.resolve(0);
+  },
+};
+
+type Row = readonly [name: string, value: string];
+
+function describeVersions(): Row[] {
+  const library = findRuntimeLibrary(readEnvironment().onnxRuntimePath);
+  return [
+    ["shardrun", version],
+    ["node", `${process.version} (${process.platform} ${process.arch})`],
+    ["onnxruntime", `${native().openRuntime(library)} (${library})`],
+  ];
+}
+
+function describeProcessors(): Row[] {
+  const { numThreads } = readEnvironment();
+  const library = resolveIntraThreads(0, numThreads, 1);
+  const reason = numThreads === undefined ? "min(4, cores)" : "OMP_NUM_THREADS";
+  return [
+    ["host", `${hostname()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`],
+    ["cores", `${availableParallelism()} usable of ${cpus().length} (${cpus()[0]?.model.trim() ?? "unknown"}): as many slots`],
+    ["threads", `Generator.load: ${library} (${reason}); ready-made programs: all cores, divided by the ranks of this host`],
+    ["OMP_NUM_THREADS", numThreads === undefined ? "[not set]" : String(numThreads)],
+  ];
+}
+
+function describeDevices(): Row[] {
+  const gpus = existsSync("/proc/driver/nvidia/gpus") ? readdirSync("/proc/driver/nvidia/gpus").length : 0;
+  return [["devices", gpus === 0 ? "cpu; no NVIDIA driver" : `cpu; ${gpus} NVIDIA GPU(s), which are not used yet`]];
+}
+
+function describeTransports(): Row[] {
+  const { collectives } = readEnvironment();
+  const used = collectives === "tcp" ? "tcp" : "shm";
+  const reason = collectives === "auto" ? "all ranks are on this host" : `SHARDRUN_COLLECTIVES=${collectives}`;
+  return [["transports", `shm (memory shared by the ranks of a host), tcp; ${used} would be used: ${reason}`]];
+}

@@ -1,0 +1,29 @@
+/** The options of every ready-made program that loads a model. */
+import { fileURLToPath } from "node:url";
+import type { LoadOptions } from "../api/load.ts";
+import { readNumber, readText, VALUE, type ProgramArguments } from "./options.ts";
+
+/** A small story teller that comes with shardrun. */
+export const BUNDLED_MODEL = fileURLToPath(new URL("../../models/demo-stories", import.meta.url));
+
+export const MODEL_OPTIONS = {
+  model: { ...VALUE, describe: "Checkpoint directory in Hugging Face layout [default: the bundled story teller]" },
+  "intra-threads": { ...VALUE, describe: 'Compute threads of each rank, or "auto": all cores it may use [default: auto]' },
+  "max-context": { ...VALUE, describe: "Positions of a sequence, prompt included [default: the model's]" },
+  verify: { type: "boolean", describe: "Compare every step's hidden states over the ranks" },
+} as const;
+
+export function readModelDirectory(options: ProgramArguments): string {
+  return readText(options, "model") ?? BUNDLED_MODEL;
+}
+
+/** Load options for one model over the whole world. */
+export function readLoadOptions(options: ProgramArguments): LoadOptions {
+  const intraThreads = readText(options, "intra-threads") ?? "auto";
+  return {
+    tensorParallel: true,
+    intraThreads: intraThreads === "auto" ? "auto" : readNumber(options, "intra-threads"),
+    maxContext: readNumber(options, "max-context"),
+    verify: options["verify"] === true,
+  };
+}
