@@ -2,7 +2,7 @@
  * Checks a prompt before anything runs: token ids go in, nothing comes out but a clear refusal.
  */
 import { UsageError } from "../errors.ts";
-import { requireTokenId } from "./resolve-options.ts";
+import { requireTokenId } from "./options.ts";
 
 /** What prompts must fit. */
 export interface PromptLimits {

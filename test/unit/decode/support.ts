@@ -1,7 +1,11 @@
 /** What the decoding tests share: a vocabulary, complete options, and recorded answers of the real libraries. */
 import { existsSync, readFileSync } from "node:fs";
-import type { DecodingOptions, DecodingVocabulary, GenerationOptions } from "../../../src/decode/options.ts";
-import { resolveOptions } from "../../../src/decode/resolve-options.ts";
+import {
+  resolveOptions,
+  type DecodingOptions,
+  type DecodingVocabulary,
+  type GenerationOptions,
+} from "../../../src/decode/options.ts";
 
 /** Tokens "t0" ... "t9"; t0 unknown, t1 begins, t2 ends. */
 export const TEN_TOKENS: DecodingVocabulary = {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { isGreedy } from "../../../src/decode/options.ts";
-import { resolveOptions } from "../../../src/decode/resolve-options.ts";
+import { isGreedy, resolveOptions } from "../../../src/decode/options.ts";
 import { TEN_TOKENS } from "./support.ts";
 
 const resolve = (options: object, seed = 0) => resolveOptions(options, TEN_TOKENS, seed);
