@@ -5,7 +5,7 @@
  */
 import { PartitionError } from "../errors.ts";
 import type { Dimension, GraphNode } from "../model/graph.ts";
-import type { Cut, Cuts } from "./cut.ts";
+import { axisSize, type Cut, type Cuts } from "./cut.ts";
 
 /** How a value lies, with the cut still open to learn more (plan.ts has the same with each rank's runs). */
 export type Layout =
@@ -86,12 +86,11 @@ export function alignWith(step: Step, index: number, axis: number, cut: Cut): La
   const operand = step.inputs[index];
   if (operand === undefined || operand.name === "") return REPLICATE;
   if (operand.shape === undefined) return undefined;
+  const { layout, free } = operand;
+  if (layout.kind === "Shard" && layout.axis === axis && step.cuts.unify(layout.cut, cut)) return layout;
   const size = operand.shape[axis];
-  if (size === undefined || size === 1) return REPLICATE;
-  if (operand.layout.kind === "Shard") {
-    return operand.layout.axis === axis && step.cuts.unify(operand.layout.cut, cut) ? operand.layout : undefined;
-  }
-  return operand.free ? shard(axis, cut) : undefined;
+  if (free && size === axisSize(cut)) return shard(axis, cut);
+  return size === undefined || size === 1 ? REPLICATE : undefined;
 }
 
 /** The first input that is cut, and how. */

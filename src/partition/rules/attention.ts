@@ -48,6 +48,7 @@ export const groupQueryAttention: Rule = (step) => {
       "num_heads must be a multiple of kv_num_heads.",
     );
   }
+  if (!isQueryCut(step)) return whole(step, "its query is whole");
   const { heads, keyValueHeads } = cutHeads(numHeads, numKeyValueHeads, step.worldSize);
   const isPacked = (step.inputs[1]?.name ?? "") === "";
   const headDim = headDimOf(step, isPacked ? numHeads + 2 * numKeyValueHeads : numHeads);
@@ -72,6 +73,7 @@ export const groupQueryAttention: Rule = (step) => {
 export const multiHeadAttention: Rule = (step) => {
   const numHeads = intAttribute(step.node, "num_heads", 0);
   if ((step.inputs[1]?.name ?? "") === "") return whole(step, "packed query, key and value are not cut here");
+  if (!isQueryCut(step)) return whole(step, "its query is whole");
   const heads = units(numHeads);
   const features = scaled(heads, headDimOf(step, numHeads));
   return attend(step, {
@@ -113,9 +115,12 @@ function rotaryDim(step: Step): number {
   return 2 * Number(step.inputs[2]?.shape?.[1]);
 }
 
+function isQueryCut({ inputs }: Step): boolean {
+  return inputs[0]?.layout.kind === "Shard";
+}
+
 function headDimOf(step: Step, numHeads: number): number {
-  const width = step.inputs[0]?.shape?.[2];
-  const headDim = Number(width) / numHeads;
+  const headDim = Number(step.inputs[0]?.shape?.[2]) / numHeads;
   if (Number.isInteger(headDim)) return headDim;
   throw wrongGraph(
     step,
@@ -133,7 +138,6 @@ interface HeadFlow {
 
 /** Cuts the attention by heads if every input that has heads can be read so. */
 function attend(step: Step, { reads, writes, attributes }: HeadFlow): Flow {
-  if (step.inputs[0]?.layout.kind !== "Shard") return whole(step, "its query is whole");
   const layouts = step.inputs.map(() => REPLICATE);
   for (const [index, axis, cut] of reads) {
     const layout = alignWith(step, index, axis, cut);

@@ -34,7 +34,7 @@ export const reshape = movement((step, axis, cut) => {
   const from = step.inputs[0]?.shape ?? [];
   const request = step.inputs[1]?.values;
   const to = request && reshapeTo(from, request);
-  if (to === undefined) return whole(step, "the new shape is not known");
+  if (request === undefined || to === undefined) return whole(step, "the new shape is not known");
   const oldSize = Number(from[axis]);
   const newSize = Number(to[axis]);
   const samePrefix = from.slice(0, axis).every((size, i) => size === to[i]);
