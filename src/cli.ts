@@ -1,30 +1,57 @@
 #!/usr/bin/env node
 /**
- * The command `shardrun`: launches a program as the ranks of one world.
+ * The command line: `shardrun [options] PROGRAM ...` launches any program, `shardrun NAME ...` runs a ready-made one.
+ * A ready-made program with ranks launches this same command line again, once per rank.
  */
-import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { readEnvironment } from "./environment.ts";
 import { ShardrunError } from "./errors.ts";
 import { launch } from "./launch/launcher.ts";
 import { parseLaunchCommand } from "./launch/options.ts";
 import { say } from "./log.ts";
+import { parseProgram, type Program } from "./programs/options.ts";
+
+/** Ready-made programs, loaded when named: a launcher of other programs needs none of their code. */
+const PROGRAMS: Readonly<Record<string, () => Promise<Program>>> = {
+  generate: async () => (await import("./programs/generate.ts")).generate,
+  plan: async () => (await import("./programs/plan.ts")).plan,
+  info: async () => (await import("./programs/info.ts")).info,
+};
 
 async function main(args: readonly string[]): Promise<number> {
+  const [name = "", ...rest] = args;
+  const load = Object.hasOwn(PROGRAMS, name) ? PROGRAMS[name] : undefined;
+  return load === undefined ? launchCommand(args) : runProgram(await load(), rest);
+}
+
+async function launchCommand(args: readonly string[]): Promise<number> {
   const command = await parseLaunchCommand(args);
   switch (command.kind) {
-    case "run":
-      return launch(command.options, command.command);
     case "help":
-      console.log(command.text);
+      console.log(`${command.text}\n\nReady-made programs: ${Object.keys(PROGRAMS).join(", ")}; shardrun NAME --help`);
       return 0;
     case "version":
-      console.log(readVersion());
+      console.log((createRequire(import.meta.url)("../package.json") as { version: string }).version);
       return 0;
+    case "run":
+      return launch(command.options, command.command);
   }
 }
 
-function readVersion(): string {
-  const description = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(description) as { version: string }).version;
+async function runProgram(program: Program, args: readonly string[]): Promise<number> {
+  const { options, launch: launchOptions, help } = await parseProgram(program, args);
+  if (help !== undefined) {
+    console.log(help);
+    return 0;
+  }
+  const isRank = readEnvironment().identity.engine !== "none";
+  const numRanks = launchOptions.numRanks ?? 1;
+  if (!program.runsOnRanks || isRank || numRanks === 1) {
+    return program.run(options, launchOptions);
+  }
+  const command = [process.execPath, fileURLToPath(import.meta.url), program.name, ...args];
+  return launch({ ...launchOptions, numRanks }, command);
 }
 
 try {

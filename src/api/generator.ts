@@ -88,7 +88,7 @@ export class Generator implements AsyncDisposable {
       });
       return new Generator({ model, engine, id, maxContext });
     } catch (error) {
-      await (engine.isOwned ? engine.engine.close() : undefined);
+      await engine.close();
       throw error;
     }
   }
@@ -201,9 +201,7 @@ export class Generator implements AsyncDisposable {
     }
     const { engine, id } = this.#loaded;
     await engine.engine.request({ kind: "unload", model: id });
-    if (engine.isOwned) {
-      await engine.engine.close();
-    }
+    await engine.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

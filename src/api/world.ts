@@ -5,7 +5,6 @@
  */
 import { readEnvironment, ROOT_RANK, type Environment } from "../environment.ts";
 import { Engine } from "../engine/engine.ts";
-import type { WorldSettings } from "../engine/world.ts";
 import { startLocalFollowers } from "../launch/local.ts";
 
 /** How long the leader's process waits at its end for the news to reach the followers, once all have joined. */
@@ -20,26 +19,33 @@ const worldEngine = environment.identity.worldSize > 1 ? startWorldEngine(enviro
 export interface EngineOfModel {
   readonly engine: Engine;
   readonly isLeader: boolean;
-  /** Whether the engine ends with the model. */
-  readonly isOwned: boolean;
+  /** Ends what was started for this model; the engine of a launcher's world goes on. */
+  readonly close: () => Promise<void>;
 }
 
 /** The engine of this launcher's whole world. */
 export function shareWorld(): EngineOfModel | undefined {
-  return worldEngine && { engine: worldEngine, isLeader: environment.identity.rank === ROOT_RANK, isOwned: false };
+  const isLeader = environment.identity.rank === ROOT_RANK;
+  return worldEngine && { engine: worldEngine, isLeader, close: () => Promise.resolve() };
 }
 
 /** An engine for a model of this process alone. */
 export function startAlone(): EngineOfModel {
   const identity = { ...environment.identity, rank: 0, worldSize: 1, localRank: 0 };
-  return { engine: new Engine({ ...environment, identity, agentFd: undefined }), isLeader: true, isOwned: true };
+  const engine = new Engine({ ...environment, identity, agentFd: undefined });
+  return { engine, isLeader: true, close: () => engine.close() };
 }
 
 /** This process becomes rank 0 of a world of `worldSize` ranks, the others being local processes that it starts. */
 export async function startWithLocalFollowers(worldSize: number): Promise<EngineOfModel> {
   const followers = await startLocalFollowers({ worldSize });
-  const settings: WorldSettings = { ...environment, ...followers.settings };
-  return { engine: new Engine(settings), isLeader: true, isOwned: true };
+  const engine = new Engine({ ...environment, ...followers.settings });
+  void followers.failed.then((error) => engine.fail(error));
+  const close = async (): Promise<void> => {
+    await engine.close();
+    await followers.close();
+  };
+  return { engine, isLeader: true, close };
 }
 
 function startWorldEngine(settings: Environment): Engine {

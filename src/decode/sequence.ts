@@ -10,7 +10,7 @@ import { createRandomState, type RandomState } from "./random.ts";
 import { chooseToken } from "./sampler.ts";
 import { logProbability } from "./score.ts";
 
-/** "stop": an end token came, or the caller stopped it; "length": maxLength or the model's context is used up. */
+/** "stop": an end token came; "length": maxLength or the model's context is used up. */
 export type FinishReason = "stop" | "length";
 
 /** One chosen token. */
@@ -79,11 +79,6 @@ export class Sequence {
     return this.#append(tokenId, undefined);
   }
 
-  /** Ends the sequence where it is. */
-  stop(): void {
-    this.finishReason ??= "stop";
-  }
-
   /** The tokens and score of what has been chosen so far. */
   result(): SequenceResult {
     return {
@@ -133,7 +128,9 @@ export function maxNewTokens(options: DecodingOptions, promptLength: number, max
   return Math.max(0, Math.min(options.maxLength - counted, maxContext - promptLength + 1));
 }
 
-/** The results of one prompt's hypotheses, best score first; their given order when there are no scores. */
-export function rankHypotheses(results: readonly SequenceResult[]): SequenceResult[] {
-  return results.toSorted((a, b) => (b.score ?? 0) - (a.score ?? 0));
+/** One prompt's hypotheses, best score first; in their given order when there are no scores. */
+export function rankHypotheses<Hypothesis extends Pick<SequenceResult, "score">>(
+  hypotheses: readonly Hypothesis[],
+): Hypothesis[] {
+  return hypotheses.toSorted((a, b) => (b.score ?? 0) - (a.score ?? 0));
 }

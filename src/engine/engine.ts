@@ -43,7 +43,7 @@ export class Engine {
     const data: EngineData = { settings, state: this.#state.buffer as SharedArrayBuffer };
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: data, name: "shardrun engine" });
     this.#worker.on("message", (message: FromEngine) => this.#receive(message, onFailed));
-    this.#worker.on("error", (error) => this.#fail(error as ShardrunError));
+    this.#worker.on("error", (error) => this.fail(error as ShardrunError));
     this.#worker.unref();
   }
 
@@ -97,7 +97,13 @@ export class Engine {
       this.#worker.once("exit", () => resolve());
       this.#worker.ref();
     });
-    this.#fail(new UsageError("The model has been closed."));
+    this.fail(new UsageError("The model has been closed."));
+  }
+
+  /** Makes the requests under way and all later ones reject with this error; the first one given counts. */
+  fail(error: ShardrunError): void {
+    this.#failure ??= error;
+    this.#pending.forEach(({ reject }) => reject(error));
   }
 
   #send(message: ToEngine): void {
@@ -116,14 +122,10 @@ export class Engine {
         this.#pending.get(message.id)?.onToken?.(message.token);
         break;
       case "failed":
-        this.#fail(reviveError(message.error));
+        this.fail(reviveError(message.error));
         onFailed(this.#failure!);
         break;
     }
   }
 
-  #fail(error: ShardrunError): void {
-    this.#failure ??= error;
-    this.#pending.forEach(({ reject }) => reject(error));
-  }
 }

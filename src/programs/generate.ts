@@ -7,10 +7,13 @@ import { createInterface } from "node:readline";
 import { Generator } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import type { GenerationOptions } from "../decode/options.ts";
+import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
+import { loadModel } from "../model/model.ts";
 import { writeOnnxFile } from "../model/onnx-file.ts";
 import { TextStream } from "../model/text-stream.ts";
+import { materialiseWeight } from "../shards/weight.ts";
 import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
 import { describeStatistics } from "./summary.ts";
@@ -54,16 +57,13 @@ export const generate: Program = {
     if (MpiInfo.getCurRank() !== ROOT_RANK) {
       return 0; // follows: the engine serves rank 0
     }
-    const decoding = readDecoding(options);
-    const directory = readModelDirectory(options);
-    const requested = await readPrompts(options);
-    await using generator = await Generator.load(directory, readLoadOptions(options));
     const graphFile = readText(options, "dump-graph");
     if (graphFile !== undefined) {
-      await writeOnnxFile(generator.model.graph, graphFile);
-      process.stderr.write(`Wrote the graph of ${directory} to ${graphFile}.\n`);
-      return 0;
+      return dumpGraph(readModelDirectory(options), graphFile);
     }
+    const decoding = readDecoding(options);
+    const requested = await readPrompts(options);
+    await using generator = await Generator.load(readModelDirectory(options), readLoadOptions(options));
     const prompts = requested.map((prompt) =>
       "ids" in prompt ? { text: undefined, ids: prompt.ids } : { text: prompt.text, ids: generator.encode(prompt.text) },
     );
@@ -78,6 +78,13 @@ export const generate: Program = {
     return 0;
   },
 };
+
+async function dumpGraph(directory: string, file: string): Promise<number> {
+  const { graph } = await loadModel(directory);
+  await writeOnnxFile(graph, file, (weight) => materialiseWeight(weight, native().mapFile).data);
+  process.stderr.write(`Wrote the graph of ${directory} to ${file}.\n`);
+  return 0;
+}
 
 function readDecoding(options: ProgramArguments): GenerationOptions {
   const temperature = readNumber(options, "temperature") ?? 0;
