@@ -15,26 +15,22 @@ import { UsageError } from "../errors.ts";
 export function findRuntimeLibrary(override?: string): string {
   if (override) return override;
   const platform = `${process.platform}/${process.arch}`;
-  const binaries = join(findPackage("onnxruntime-node"), "bin");
-  for (const napiVersion of listDirectory(binaries)) {
-    const directory = join(binaries, napiVersion, platform);
+  for (const directory of listBinaryDirectories(platform)) {
     const library = listDirectory(directory).find((file) => file.startsWith("libonnxruntime.so.1"));
     if (library !== undefined) return join(directory, library);
   }
   throw new UsageError(
-    `onnxruntime-node has no library for ${platform} in ${binaries}. Install it anew with: npm ci, or let SHARDRUN_ONNXRUNTIME name a libonnxruntime.`,
+    `Found no onnxruntime for ${platform}: the package onnxruntime-node is missing or has none. ` +
+      "Install it with npm ci, or let SHARDRUN_ONNXRUNTIME name a libonnxruntime.",
   );
 }
 
-function findPackage(name: string): string {
-  const paths = createRequire(import.meta.url).resolve.paths(name) ?? [];
-  const found = paths.map((path) => join(path, name)).find((path) => existsSync(join(path, "package.json")));
-  if (found === undefined) {
-    throw new UsageError(
-      `The package ${name} is not installed. Install it with: npm ci, or let SHARDRUN_ONNXRUNTIME name a libonnxruntime.`,
-    );
-  }
-  return found;
+/** <package>/bin/napi-v6/<platform>, wherever Node would look for the package. */
+function listBinaryDirectories(platform: string): string[] {
+  const packages = createRequire(import.meta.url).resolve.paths("onnxruntime-node") ?? [];
+  return packages
+    .map((path) => join(path, "onnxruntime-node/bin"))
+    .flatMap((binaries) => listDirectory(binaries).map((napiVersion) => join(binaries, napiVersion, platform)));
 }
 
 function listDirectory(path: string): string[] {

@@ -1,5 +1,11 @@
 /** Small graphs and sessions for the tests of the native addon: nodes written in one line each, values as plain numbers. */
-import { native, type Communicator, type Feed, type FetchedValue, type SessionWeight } from "../../src/collective/native.ts";
+import {
+  native,
+  type Communicator,
+  type Feed,
+  type FetchedValue,
+  type SessionWeight,
+} from "../../src/collective/native.ts";
 import { findRuntimeLibrary } from "../../src/collective/runtime-library.ts";
 import type { Attribute, Graph, GraphNode, GraphValue, Weight } from "../../src/model/graph.ts";
 
@@ -30,7 +36,13 @@ export function graph(options: {
     name,
     { name, dataType: "float32", shape, source: { kind: "file", file: "", offset: 0, dataType: "float32", shape } },
   ]);
-  return { name: "tiny", inputs: options.inputs, outputs: options.outputs, nodes: options.nodes, weights: new Map(weights) };
+  return {
+    name: "tiny",
+    inputs: options.inputs,
+    outputs: options.outputs,
+    nodes: options.nodes,
+    weights: new Map(weights),
+  };
 }
 
 /** A float32 input or output of a graph. */
