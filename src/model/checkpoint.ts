@@ -3,10 +3,9 @@
  * Families ask for each tensor by name with the shape that config.json implies, so that a config and weights that disagree are
  * found before anything runs, also in the other direction: tensors that nobody asked for.
  */
-import { readdir } from "node:fs/promises";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
-import { exists } from "./config.ts";
 import type { DataType, WeightSource } from "./graph.ts";
 import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
 import { isJsonObject, readJsonObject } from "./settings.ts";
@@ -88,13 +87,11 @@ export class Checkpoint {
  */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const single = join(directory, "model.safetensors");
-  if (await exists(single)) return new Checkpoint(directory, await readSafetensorsHeader(single));
+  if (existsSync(single)) return new Checkpoint(directory, await readSafetensorsHeader(single));
   const index = join(directory, "model.safetensors.index.json");
-  if (await exists(index)) return new Checkpoint(directory, await readShards(directory, index));
+  if (existsSync(index)) return new Checkpoint(directory, await readShards(directory, index));
 
-  const others = (await readdir(directory)).filter((name) =>
-    /\.(bin|pt|pth|gguf|h5|msgpack|onnx|safetensors)$/.test(name),
-  );
+  const others = readdirSync(directory).filter((name) => /\.(bin|pt|pth|gguf|h5|msgpack|onnx|safetensors)$/.test(name));
   const found = others.length === 0 ? "" : ` It holds ${others.join(", ")}: convert them to safetensors.`;
   throw new ModelError(
     `Model directory "${directory}" holds no weights: expected model.safetensors or model.safetensors.index.json.${found}`,
@@ -102,7 +99,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
 }
 
 async function readShards(directory: string, index: string): Promise<Map<string, StoredTensor>> {
-  const { weight_map: weightMap } = await readJsonObject(index);
+  const { weight_map: weightMap } = readJsonObject(index);
   if (!isJsonObject(weightMap))
     throw new ModelError(`Reading "${index}" failed: it has no "weight_map" of tensors to files.`);
 
@@ -116,7 +113,7 @@ async function readShards(directory: string, index: string): Promise<Map<string,
     }
     const file = join(directory, shard);
     if (!headers.has(shard)) {
-      if (!(await exists(file))) {
+      if (!existsSync(file)) {
         throw new ModelError(`"${file}", which "${index}" lists, does not exist: download the missing shard.`);
       }
       headers.set(shard, await readSafetensorsHeader(file));

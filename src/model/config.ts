@@ -2,7 +2,7 @@
  * What a checkpoint says about itself: config.json (the architecture; each family reads its own keys from it) and
  * generation_config.json (special tokens and the author's sampling defaults).
  */
-import { access, stat } from "node:fs/promises";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
 import { readJsonObject, Settings } from "./settings.ts";
@@ -25,24 +25,24 @@ export interface GenerationConfig {
  * Reads config.json.
  * @throws {ModelError} when the directory or the file is missing or damaged.
  */
-export async function readConfig(directory: string): Promise<Settings> {
+export function readConfig(directory: string): Settings {
   const file = join(directory, "config.json");
-  if (!(await exists(directory))) throw new ModelError(`Model directory "${directory}" does not exist.`);
-  if (!(await stat(directory)).isDirectory()) {
+  if (!existsSync(directory)) throw new ModelError(`Model directory "${directory}" does not exist.`);
+  if (!statSync(directory).isDirectory()) {
     throw new ModelError(`Model "${directory}" is a file: pass the directory that holds its config.json.`);
   }
-  if (!(await exists(file))) {
+  if (!existsSync(file)) {
     throw new ModelError(
       `Model directory "${directory}" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors).`,
     );
   }
-  return new Settings(file, await readJsonObject(file));
+  return new Settings(file, readJsonObject(file));
 }
 
 /** Reads generation_config.json; what it does not say comes from config.json, the rest is greedy without penalties. */
-export async function readGenerationConfig(directory: string, config: Settings): Promise<GenerationConfig> {
+export function readGenerationConfig(directory: string, config: Settings): GenerationConfig {
   const file = join(directory, "generation_config.json");
-  const generation = new Settings(file, (await exists(file)) ? await readJsonObject(file) : {});
+  const generation = new Settings(file, existsSync(file) ? readJsonObject(file) : {});
   const tokenIds = (key: string): number[] => (generation.has(key) ? generation : config).tokenIds(key);
   return {
     bosTokenId: tokenIds("bos_token_id")[0],
@@ -54,12 +54,4 @@ export async function readGenerationConfig(directory: string, config: Settings):
     topP: generation.number("top_p", 1),
     repetitionPenalty: generation.number("repetition_penalty", 1),
   };
-}
-
-/** Whether a file or directory is there. */
-export async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

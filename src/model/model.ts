@@ -7,7 +7,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, readGenerationConfig, type GenerationConfig } from "./config.ts";
 import { findFamily } from "./families.ts";
 import type { BuildOptions, FamilyModel } from "./family.ts";
-import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import { Tokenizer } from "./tokenizer.ts";
 
 /** A model that can be partitioned and run. */
 export interface Model extends FamilyModel {
@@ -25,7 +25,7 @@ export interface Model extends FamilyModel {
  */
 export async function loadModel(directory: string, options: BuildOptions = {}): Promise<Model> {
   const path = resolve(directory);
-  const config = await readConfig(path);
+  const config = readConfig(path);
   const family = findFamily(config);
   const checkpoint = await openCheckpoint(path);
   const built = family.build(config, checkpoint, options);
@@ -34,7 +34,7 @@ export async function loadModel(directory: string, options: BuildOptions = {}): 
     ...built,
     directory: path,
     family: family.modelType,
-    generationConfig: await readGenerationConfig(path, config),
-    tokenizer: await loadTokenizer(path),
+    generationConfig: readGenerationConfig(path, config),
+    tokenizer: new Tokenizer(path),
   };
 }

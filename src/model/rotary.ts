@@ -65,8 +65,8 @@ export function computeRotaryTables(frequencies: Float32Array, layout: HeadLayou
   const cos = new Float32Array(maxPositions * width);
   const sin = new Float32Array(maxPositions * width);
   for (let position = 0; position < maxPositions; position++) {
-    for (const [i, frequency] of frequencies.entries()) {
-      const angle = Math.fround(position * frequency);
+    for (let i = 0; i < frequencies.length; i++) {
+      const angle = Math.fround(position * frequencies[i]!);
       cos[position * width + i] = Math.cos(angle);
       sin[position * width + i] = Math.sin(angle);
     }

@@ -2,17 +2,17 @@
  * A JSON file of settings (config.json, generation_config.json) with checked access: every getter names the file, the key,
  * what was expected and what was found. null counts as absent, as in Hugging Face's files.
  */
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { ModelError } from "../errors.ts";
 
 /**
  * Reads a file that must hold one JSON object.
  * @throws {ModelError} when it cannot be read, is not JSON, or is not an object.
  */
-export async function readJsonObject(file: string): Promise<Record<string, unknown>> {
+export function readJsonObject(file: string): Record<string, unknown> {
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = readFileSync(file, "utf8");
   } catch (cause) {
     throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}.`, { cause });
   }
