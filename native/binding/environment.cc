@@ -17,8 +17,7 @@ Environment& Environment::Of(Napi::Env env) {
 // Hooks run last in, first out: ours must run before the one by which js_thread_ closes, so it is added after it.
 Environment::Environment(Napi::Env env) : env_(env), js_thread_(JsThread::New(env, "shardrun", 0, 1)) {
   js_thread_.Unref(env);
-  napi_add_env_cleanup_hook(
-      env, [](void* self) { static_cast<Environment*>(self)->TearDown(); }, this);
+  napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->TearDown(); }, this);
 }
 
 Environment::~Environment() = default;

@@ -1,8 +1,8 @@
 // A group of ranks that run the same collectives in the same order.
 //
-// All calls block the calling thread, never longer than the deadline, and end early when the communicator is aborted or a
-// peer goes away; they throw Error(kCollective). One thread at a time may call. Sums are taken in rank order, so every rank
-// gets the same bits.
+// All calls block the calling thread, never longer than the deadline, and end early when the communicator is aborted or
+// a peer goes away; they throw Error(kCollective). One thread at a time may call. Sums are taken in rank order, so
+// every rank gets the same bits.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@ namespace shardrun {
 
 // What a call tells about itself in errors, and how long it may take.
 struct CallInfo {
-  const char* label = "";    // the tensor or node, e.g. "layers.3.o_proj"
-  int64_t timeout_ms = -1;   // -1: the communicator's default, 0: no deadline (abort and loss of a peer still end it)
+  const char* label = "";   // the tensor or node, e.g. "layers.3.o_proj"
+  int64_t timeout_ms = -1;  // -1: the communicator's default, 0: no deadline (abort and loss of a peer still end it)
 };
 
 class Communicator {
@@ -29,10 +29,13 @@ class Communicator {
 
   // data: [count], in place.
   virtual void AllReduce(void* data, size_t count, DataType type, ReduceOp op, const CallInfo& info) = 0;
-  // input: bytes_per_rank[rank] bytes; output: the concatenation over ranks in rank order. Sizes may differ per rank and may be 0.
-  virtual void AllGather(const void* input, void* output, const std::vector<size_t>& bytes_per_rank, const CallInfo& info) = 0;
+  // input: bytes_per_rank[rank] bytes; output: the concatenation over ranks in rank order. Sizes may differ per rank
+  // and may be 0.
+  virtual void AllGather(const void* input, void* output, const std::vector<size_t>& bytes_per_rank,
+                         const CallInfo& info) = 0;
   // input: [sum of counts]; output: [counts[rank]], reduced over ranks.
-  virtual void ReduceScatter(const void* input, void* output, const std::vector<size_t>& counts, DataType type, ReduceOp op, const CallInfo& info) = 0;
+  virtual void ReduceScatter(const void* input, void* output, const std::vector<size_t>& counts, DataType type,
+                             ReduceOp op, const CallInfo& info) = 0;
   // In place on every rank; all ranks know `bytes`.
   virtual void Broadcast(void* data, size_t bytes, int root, const CallInfo& info) = 0;
   // The receivers do not know the size beforehand: `message` is read on root and replaced elsewhere.

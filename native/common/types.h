@@ -11,7 +11,8 @@ namespace shardrun {
 enum class DataType : uint8_t { kFloat32, kFloat16, kBFloat16, kInt32, kInt64, kUInt8 };
 enum class ReduceOp : uint8_t { kSum, kMax };
 
-// A failure that reaches JavaScript as the class named by `kind` (CollectiveError, ExecutionError, UsageError, InternalError).
+// A failure that reaches JavaScript as the class named by `kind` (CollectiveError, ExecutionError, UsageError,
+// InternalError).
 class Error : public std::runtime_error {
  public:
   enum class Kind { kCollective, kExecution, kUsage, kInternal };

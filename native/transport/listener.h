@@ -1,0 +1,83 @@
+// Accepts this process's peers on a thread of its own, lets in only those that prove the run's secret, and keeps each
+// connection until the communicator that it is meant for asks for it.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "../common/abort_flag.h"
+#include "../common/deadline.h"
+#include "../common/file_descriptor.h"
+#include "address.h"
+#include "hello.h"
+
+namespace shardrun {
+
+struct ListenOptions {
+  std::string run_id;
+  int rank = 0;
+  std::string tcp_host;
+  std::vector<uint8_t> secret;
+};
+
+// Which connection: of communicator `communicator` in its epoch, from rank `from`.
+struct ConnectionKey {
+  uint32_t communicator;
+  uint32_t epoch;
+  uint32_t from;
+
+  bool operator<(const ConnectionKey& other) const {
+    return std::tie(communicator, epoch, from) < std::tie(other.communicator, other.epoch, other.from);
+  }
+};
+
+class Listener {
+ public:
+  explicit Listener(const ListenOptions& options);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  const Address& address() const { return address_; }
+  const Secret& secret() const { return secret_; }
+  // The connection that a peer has opened, or opens before the deadline; empty after it, after Close or an abort.
+  FileDescriptor Take(const ConnectionKey& key, const Deadline& deadline, const AbortFlag& abort);
+  // Connections already taken stay.
+  void Close();
+
+ private:
+  // A connection that has not proven itself yet.
+  struct Stranger {
+    FileDescriptor socket;
+    Deadline deadline;
+    Hello hello;
+    size_t received = 0;
+  };
+
+  void Serve();
+  void Accept(int listening);
+  // False when it must be dropped or has been let in: it is no stranger any more.
+  bool StillStrange(Stranger& stranger);
+  void LetIn(Stranger& stranger);
+
+  const Secret secret_;
+  Address address_;
+  FileDescriptor unix_;
+  FileDescriptor tcp_;
+  FileDescriptor closing_;  // an eventfd, readable when the thread shall end
+  std::vector<Stranger> strangers_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<ConnectionKey, FileDescriptor> connections_;
+  bool closed_ = false;
+  std::thread thread_;
+};
+
+}  // namespace shardrun

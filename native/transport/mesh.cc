@@ -1,0 +1,95 @@
+#include "mesh.h"
+
+#include <poll.h>
+
+#include <utility>
+
+#include "../common/spin.h"
+#include "failure.h"
+
+namespace shardrun {
+
+Mesh::Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort, bool spin)
+    : abort_(std::move(abort)), spin_(spin) {
+  for (size_t rank = 0; rank < sockets.size(); ++rank) {
+    channels_.emplace_back(static_cast<int>(rank), std::move(sockets[rank]));
+  }
+}
+
+void Mesh::Finish(const Deadline& deadline) {
+  while (!SpinUntil(spin_, [this] { return Progress(); })) {
+    WaitForSockets(deadline);
+    if (abort_->raised()) throw Failure(Failure::Reason::kAborted);
+    if (deadline.Passed() && !Progress()) ThrowTimeout();
+  }
+}
+
+// True when nothing is left to do.
+bool Mesh::Progress() {
+  bool done = true;
+  for (Channel& channel : channels_) {
+    channel.Progress();
+    done = done && !channel.sending() && !channel.receiving();
+  }
+  return done;
+}
+
+// Channels that are to receive show by themselves when their peer gives up or leaves. The others are looked at now and
+// then: they cannot be polled for it, as the peer's next message may be there already, which is none of this call's
+// business.
+void Mesh::WaitForSockets(const Deadline& deadline) {
+  constexpr int kLongestWaitMs = 60000;
+  constexpr int kGlanceMs = 50;
+  std::vector<pollfd> fds{{abort_->fd(), POLLIN, 0}};
+  int longest_ms = kLongestWaitMs;
+  for (Channel& channel : channels_) {
+    if (!has_peer(channel.peer())) continue;
+    if (!channel.receiving()) {
+      CheckPeer(channel);
+      longest_ms = kGlanceMs;
+    }
+    const int events = (channel.receiving() ? POLLIN : 0) | (channel.sending() ? POLLOUT : 0);
+    if (events != 0) fds.push_back({channel.fd(), static_cast<short>(events), 0});
+  }
+  poll(fds.data(), fds.size(), deadline.WaitMs(longest_ms));
+}
+
+// A peer that has given and taken all of this step may leave; that it gave up ends this call, too.
+void Mesh::CheckPeer(Channel& channel) {
+  try {
+    channel.CheckPeer();
+  } catch (const Failure& failure) {
+    if (failure.reason != Failure::Reason::kLost || channel.sending()) throw;
+  }
+}
+
+void Mesh::Send(int peer, const Frame& frame, const void* data, const Deadline& deadline) {
+  channels_[peer].BeginSend(frame, data);
+  Finish(deadline);
+}
+
+void Mesh::Receive(int peer, const Frame& frame, void* data, const Deadline& deadline) {
+  Intake intake{{0, frame.bytes}, data};
+  channels_[peer].BeginReceive(frame, &intake);
+  Finish(deadline);
+}
+
+void Mesh::TellFailure(const Frame& frame, const std::string& text) {
+  for (Channel& channel : channels_) {
+    if (has_peer(channel.peer())) channel.TellFailure(frame, text);
+  }
+}
+
+void Mesh::ThrowTimeout() {
+  Failure failure(Failure::Reason::kTimeout);
+  for (const Channel& channel : channels_) {
+    if (channel.receiving()) {
+      failure.waits.push_back({channel.peer(), false, channel.received_bytes(), 0});
+    } else if (channel.sending()) {
+      failure.waits.push_back({channel.peer(), true, channel.sent_bytes(), channel.send_bytes()});
+    }
+  }
+  throw failure;
+}
+
+}  // namespace shardrun

@@ -1,0 +1,42 @@
+// The channels from this rank to all its peers, and the loop that moves messages over all of them at once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../common/abort_flag.h"
+#include "../common/deadline.h"
+#include "channel.h"
+
+namespace shardrun {
+
+class Mesh {
+ public:
+  // sockets: [worldSize], empty at this rank. `spin`: whether a core is free to poll on.
+  Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort, bool spin);
+
+  int world_size() const { return static_cast<int>(channels_.size()); }
+  bool has_peer(int rank) const { return channels_[rank].fd() >= 0; }
+  Channel& channel(int rank) { return channels_[rank]; }
+  AbortFlag& abort() { return *abort_; }
+
+  // Returns when every message begun on any channel has gone or come. Throws Failure.
+  void Finish(const Deadline& deadline);
+  // One message of frame.bytes to, or from, one peer.
+  void Send(int peer, const Frame& frame, const void* data, const Deadline& deadline);
+  void Receive(int peer, const Frame& frame, void* data, const Deadline& deadline);
+  void TellFailure(const Frame& frame, const std::string& text);
+
+ private:
+  bool Progress();
+  void WaitForSockets(const Deadline& deadline);
+  void CheckPeer(Channel& channel);
+  [[noreturn]] void ThrowTimeout();
+
+  std::vector<Channel> channels_;
+  std::shared_ptr<AbortFlag> abort_;
+  bool spin_;
+};
+
+}  // namespace shardrun

@@ -1,0 +1,24 @@
+#include "tcp_transport.h"
+
+namespace shardrun {
+
+void TcpTransport::Exchange(Step& step, const Deadline& deadline) {
+  for (int peer = 0; peer < mesh_.world_size(); ++peer) {
+    if (!mesh_.has_peer(peer)) continue;
+    const Range& give = step.gives[peer];
+    step.frame.bytes = give.bytes;
+    mesh_.channel(peer).BeginReceive(step.frame, &step.takes[peer]);
+    mesh_.channel(peer).BeginSend(step.frame, static_cast<const uint8_t*>(step.offer) + give.offset);
+  }
+  mesh_.Finish(deadline);
+}
+
+void TcpTransport::Send(int peer, const Frame& frame, const void* data, const Deadline& deadline) {
+  mesh_.Send(peer, frame, data, deadline);
+}
+
+void TcpTransport::Receive(int peer, const Frame& frame, void* data, const Deadline& deadline) {
+  mesh_.Receive(peer, frame, data, deadline);
+}
+
+}  // namespace shardrun
