@@ -3,6 +3,7 @@
  * the new file's directory, just as the graph sees them, are referred to there; the others are written to a second file, F.onnx.data,
  * since ONNX lets a model point at nothing outside its own directory.
  */
+import { lstatSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import type { Graph, Weight } from "./graph.ts";
@@ -44,10 +45,12 @@ export async function writeOnnxFile(
   }
 }
 
-/** Where a weight's bytes already lie below the directory, or undefined. */
+/** Where a weight's bytes already lie below the directory, or undefined; readers refuse a file that is a symbolic link. */
 function findInPlace({ source, dataType }: Weight, directory: string): ExternalBytes | undefined {
   if (source.kind !== "file" || source.dataType !== dataType) return undefined;
   const location = relative(directory, source.file);
   const isOutside = isAbsolute(location) || location.split(sep)[0] === "..";
-  return isOutside ? undefined : { location: location.split(sep).join("/"), offset: source.offset };
+  return isOutside || lstatSync(source.file).isSymbolicLink()
+    ? undefined
+    : { location: location.split(sep).join("/"), offset: source.offset };
 }

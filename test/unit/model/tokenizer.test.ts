@@ -18,7 +18,7 @@ describe("byte-level (demo-stories)", () => {
   }
   const { prompts } = JSON.parse(readFileSync(join(demo, "expected.json"), "utf8")) as Expected;
 
-  test.each(prompts)("$text", ({ text, ids, new_ids, new_text }) => {
+  test.each(prompts)("prompt %#", ({ text, ids, new_ids, new_text }) => {
     expect(tokenizer.encode(text)).toEqual(ids);
     expect(tokenizer.encode(text, { addSpecialTokens: false })).toEqual(ids.slice(1));
     expect(tokenizer.decode(ids)).toBe(text);
