@@ -34,7 +34,8 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   const { rank, worldSize } = settings.identity;
   const group = { id: 0, epoch: 0, rank, worldSize, transport: settings.collectives, timeoutMs: COLLECTIVE_TIMEOUT_MS };
   if (worldSize === 1) {
-    return { communicator: await addon.connect(undefined, { ...group, peers: [] }), membership: undefined };
+    const peers = [{ rank, host: settings.identity.host, address: "" }];
+    return { communicator: await addon.connect(undefined, { ...group, peers }), membership: undefined };
   }
   const secret = settings.secret ?? userSecret();
   const listener = addon.listen({ runId: randomUUID(), rank, tcpHost: LOOPBACK, secret });
