@@ -4,7 +4,7 @@
  * since ONNX lets a model point at nothing outside its own directory.
  */
 import { lstatSync } from "node:fs";
-import { open, writeFile } from "node:fs/promises";
+import { open, writeFile, type FileHandle } from "node:fs/promises";
 import { basename, dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import type { Graph, Weight } from "./graph.ts";
 import { countWeightBytes, encodeModel, isEmbedded, type ExternalBytes } from "./onnx-format.ts";
@@ -41,7 +41,15 @@ export async function writeOnnxFile(
   if (copied.length === 0) return;
   await using data = await open(`${file}.data`, "w");
   for (const weight of copied) {
-    await data.write(materialise(weight), 0, undefined, places.get(weight.name)!.offset);
+    await writeAll(data, materialise(weight), places.get(weight.name)!.offset);
+  }
+}
+
+/** One write takes no more than 2 GiB. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30), offset + done);
+    done += bytesWritten;
   }
 }
 

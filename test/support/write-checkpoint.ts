@@ -180,12 +180,12 @@ function listGpt2Shapes(config: Readonly<Record<string, unknown>>): Shapes {
   return { ...shapes, "lm_head.weight": [V, D] };
 }
 
-/** Wide enough that ids vary; a small table and a large last norm, or else each token of a tied model would predict itself. */
+/** Wide enough that ids vary; a small table and a larger last norm, or else each token of a tied model would predict itself. */
 function makeValues(name: string, shape: readonly number[], random: () => number): Float32Array {
   const numElements = shape.reduce((product, size) => product * size, 1);
   const isNorm = /norm\.weight$|ln_[12f]\.weight$/.test(name);
   const isTable = /embed_tokens|wte|wpe|lm_head/.test(name);
-  const center = name === "norm.weight" || name === "ln_f.weight" ? 8 : isNorm ? 1 : 0;
+  const center = name === "norm.weight" || name === "ln_f.weight" ? 2 : isNorm ? 1 : 0;
   const spread = shape.length === 1 ? 0.2 : isTable ? 0.3 : 1.7 / Math.sqrt(Math.min(...shape));
   return Float32Array.from({ length: numElements }, () => roundToEightBits(center + spread * random()));
 }
