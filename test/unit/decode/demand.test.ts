@@ -1,8 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { logitsDemand, mergeArgmax } from "../../../src/decode/demand.ts";
+import { logitsDemand } from "../../../src/decode/demand.ts";
 import { processLogits } from "../../../src/decode/processors.ts";
-import { argmax } from "../../../src/decode/sampler.ts";
 import { tenTokenOptions } from "./support.ts";
 
 const history = { promptIds: [1, 5], generatedIds: [6, 5] };
@@ -47,34 +46,5 @@ describe("logitsDemand", () => {
         },
       ),
     );
-  });
-});
-
-describe("mergeArgmax", () => {
-  test("is argmax over the whole row, however it is cut", () => {
-    const row = fc.array(fc.integer({ min: -3, max: 3 }), { minLength: 1, maxLength: 20 });
-    fc.assert(
-      fc.property(row, fc.array(fc.nat(20), { maxLength: 4 }), (values, cuts) => {
-        const logits = Float32Array.from(values);
-        const borders = [0, ...cuts.map((cut) => Math.min(cut, values.length)).sort((a, b) => a - b), values.length];
-        const candidates = borders.slice(1).map((end, rank) => {
-          const part = logits.subarray(borders[rank], end);
-          if (part.length === 0) return { tokenId: -1, logit: -Infinity };
-          const best = argmax(part);
-          return { tokenId: borders[rank]! + best, logit: part[best]! };
-        });
-        expect(mergeArgmax(candidates).tokenId).toBe(argmax(logits));
-      }),
-    );
-  });
-
-  test("does not depend on the order of the candidates", () => {
-    const candidates = [
-      { tokenId: 7, logit: 2 },
-      { tokenId: -1, logit: 9 },
-      { tokenId: 3, logit: 2 },
-    ];
-    expect(mergeArgmax(candidates)).toEqual({ tokenId: 3, logit: 2 });
-    expect(mergeArgmax(candidates.toReversed())).toEqual({ tokenId: 3, logit: 2 });
   });
 });
