@@ -146,17 +146,9 @@ export class GraphBuilder {
 
   /** Causal attention over the cache, which it extends. qkv: [B, S, (N+2K)*H], heads packed q|k|v. Returns [B, S, N*H]. */
   attention(name: string, qkv: string, options: AttentionOptions): string {
-    const { layer, numHeads, numKeyValueHeads, scale, rotary } = options;
-    const headDim = options.heads.paddedHeadDim;
-    const shape = ["B", numKeyValueHeads, "T", headDim];
-    const [key, value] = ["key", "value"].map((part) => {
-      const past = this.input(`past_key_values.${layer}.${part}`, "float32", shape);
-      const present = `present.${layer}.${part}`;
-      this.outputs.push({ name: present, dataType: "float32", shape });
-      this.cache.push({ past, present, numHeads: numKeyValueHeads, headDim });
-      return { past, present };
-    }) as [{ past: string; present: string }, { past: string; present: string }];
-
+    const { layer, numHeads, numKeyValueHeads, heads, scale, rotary } = options;
+    const key = this.addCacheTensor(layer, "key", numKeyValueHeads, heads.paddedHeadDim);
+    const value = this.addCacheTensor(layer, "value", numKeyValueHeads, heads.paddedHeadDim);
     const inputs = [qkv, "", "", key.past, value.past, "seqlens_k", "total_sequence_length"];
     if (rotary !== undefined) inputs.push(rotary.cos, rotary.sin);
     return this.node("GroupQueryAttention", name, inputs, {
@@ -169,6 +161,17 @@ export class GraphBuilder {
         do_rotary: int(rotary === undefined ? 0 : 1),
       },
     });
+  }
+
+  /** Declares the input and the output of one cache tensor, [B, K, T, H] each. */
+  private addCacheTensor(layer: number, part: "key" | "value", numHeads: number, headDim: number): CacheTensor {
+    const shape = ["B", numHeads, "T", headDim];
+    const past = this.input(`past_key_values.${layer}.${part}`, "float32", shape);
+    const present = `present.${layer}.${part}`;
+    this.outputs.push({ name: present, dataType: "float32", shape });
+    const tensor = { past, present, numHeads, headDim };
+    this.cache.push(tensor);
+    return tensor;
   }
 
   /** x * sigmoid(x). */

@@ -47,7 +47,7 @@ export async function writeOnnxFile(
 
 /** One write takes no more than 2 GiB. */
 async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; ) {
+  for (let done = 0; done < bytes.byteLength;) {
     const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30), offset + done);
     done += bytesWritten;
   }

@@ -59,9 +59,22 @@ function scaleLikeLlama3(frequencies: Float32Array, scaling: Settings): Float32A
   });
 }
 
-/** The tables for positions 0 .. maxPositions-1. Padding pairs are zero, so whatever they are turned by stays zero. */
+/** Both tables together; every rank holds them. */
+const MAX_TABLE_BYTES = 2 ** 30;
+
+/**
+ * The tables for positions 0 .. maxPositions-1. Padding pairs are zero, so whatever they are turned by stays zero.
+ * @throws {ModelError} when a very long context would make them larger than MAX_TABLE_BYTES.
+ */
 export function computeRotaryTables(frequencies: Float32Array, layout: HeadLayout, maxPositions: number): RotaryTables {
   const width = layout.paddedHeadDim / 2;
+  const numBytes = 2 * maxPositions * width * Float32Array.BYTES_PER_ELEMENT;
+  if (numBytes > MAX_TABLE_BYTES) {
+    throw new ModelError(
+      `Rotary tables of ${maxPositions} positions and ${width} frequencies would take ${numBytes} bytes, ` +
+        `more than ${MAX_TABLE_BYTES}. Pass a smaller maxContext.`,
+    );
+  }
   const cos = new Float32Array(maxPositions * width);
   const sin = new Float32Array(maxPositions * width);
   for (let position = 0; position < maxPositions; position++) {

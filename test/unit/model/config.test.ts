@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../../../src/errors.ts";
 import { readConfig, readGenerationConfig } from "../../../src/model/config.ts";
@@ -31,6 +31,18 @@ describe("config.json", () => {
       new ModelError(
         `Model directory "${directory}" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors).`,
       ),
+    );
+  });
+
+  test("one that cannot be read", () => {
+    const directory = newDirectory();
+    const file = join(directory, "config.json");
+    mkdirSync(file);
+    expect(() => readConfig(directory)).toThrow(
+      expect.objectContaining({
+        code: "ERR_SHARDRUN_MODEL",
+        message: `Reading "${file}" failed: EISDIR: illegal operation on a directory, read.`,
+      }),
     );
   });
 

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "@jest/globals";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import { ModelError, UsageError } from "../../../src/errors.ts";
-import type { FileSource } from "../../../src/model/checkpoint.ts";
+import { InternalError, ModelError, UsageError } from "../../../src/errors.ts";
+import { openCheckpoint, type FileSource } from "../../../src/model/checkpoint.ts";
 import type { Graph } from "../../../src/model/graph.ts";
+import { GraphBuilder } from "../../../src/model/graph-builder.ts";
 import { loadModel, type Model } from "../../../src/model/model.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import {
@@ -321,6 +322,14 @@ describe("every family", () => {
       "layers.0.input_layernorm: SimplifiedLayerNormalization(embed_tokens.cast, model.layers.0.input_layernorm.weight)",
     ]);
   });
+});
+
+test("a family that adds one weight twice is a defect", async () => {
+  const graph = new GraphBuilder("twice", await openCheckpoint(write({ config: TINY_LLAMA })));
+  graph.tensor("model.norm.weight", [24]);
+  expect(() => graph.tensor("model.norm.weight", [24])).toThrow(
+    new InternalError('Weight "model.norm.weight" was added to graph "twice" twice.'),
+  );
 });
 
 describe("embeddings", () => {

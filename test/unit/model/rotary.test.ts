@@ -94,3 +94,13 @@ test("tables hold cos and sin of position * frequency, and zeros for padding", (
     [0, 1, 2].flatMap((p) => [Number(Math.sin(p).toFixed(6)), Number(Math.sin(p / 2).toFixed(6)), ...pad]),
   );
 });
+
+test("tables of an absurd context are refused", () => {
+  const layout = layOutHeads(128, true);
+  expect(() => computeRotaryTables(new Float32Array(64), layout, 10_000_000)).toThrow(
+    new ModelError(
+      "Rotary tables of 10000000 positions and 64 frequencies would take 5120000000 bytes, more than 1073741824. " +
+        "Pass a smaller maxContext.",
+    ),
+  );
+});
