@@ -71,6 +71,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(60, Status*, GetTensorElementType, (const TypeAndShape*, ElementType*))                                                    \
   X(61, Status*, GetDimensionsCount, (const TypeAndShape*, size_t* ndim))                                                      \
   X(62, Status*, GetDimensions, (const TypeAndShape*, int64_t* shape, size_t ndim))                                            \
+  X(63, Status*, GetSymbolicDimensions, (const TypeAndShape*, const char** names, size_t ndim))                                \
   X(65, Status*, GetTensorTypeAndShape, (const Value*, TypeAndShape**))                                                        \
   X(69, Status*, CreateCpuMemoryInfo, (AllocatorType, MemoryType, MemoryInfo**))                                               \
   X(76, Status*, AllocatorFree, (Allocator*, void*))                                                                           \
@@ -103,7 +104,8 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
     (const Env*, const void* model, size_t bytes, const SessionOptions*, PrepackedWeightsContainer*, Session**))               \
   X(244, Status*, KernelInfo_GetNodeName, (const KernelInfo*, char* out, size_t* bytes))                                       \
   X(268, Status*, ShapeInferContext_GetInputTypeShape, (const ShapeInferContext*, size_t index, TypeAndShape**))               \
-  X(270, Status*, ShapeInferContext_SetOutputTypeShape, (const ShapeInferContext*, size_t index, const TypeAndShape*))
+  X(270, Status*, ShapeInferContext_SetOutputTypeShape, (const ShapeInferContext*, size_t index, const TypeAndShape*))         \
+  X(271, Status*, SetSymbolicDimensions, (TypeAndShape*, const char** names, size_t ndim))
 // clang-format on
 
 // The functions by name, each read from its index of onnxruntime's table.

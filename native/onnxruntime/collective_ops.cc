@@ -1,5 +1,6 @@
 #include "collective_ops.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -223,9 +224,25 @@ struct CollectiveOps::Op : CustomOp {
     };
     ReleaseMayInplace = [](int*, int*) {};
     InferOutputShapeFn = [](const CustomOp*, ShapeInferContext* context) -> Status* {
+      const Api& api = GetApi();
       TypeAndShape* x = nullptr;  // the context's own
-      Status* failed = GetApi().ShapeInferContext_GetInputTypeShape(context, 0, &x);
-      return failed != nullptr ? failed : GetApi().ShapeInferContext_SetOutputTypeShape(context, 0, x);
+      size_t ndim = 0;
+      if (Status* failed = api.ShapeInferContext_GetInputTypeShape(context, 0, &x)) return failed;
+      if (Status* failed = api.GetDimensionsCount(x, &ndim)) return failed;
+      std::vector<int64_t> shape(ndim);
+      std::vector<const char*> names(ndim);
+      if (Status* failed = api.GetDimensions(x, shape.data(), ndim)) return failed;
+      if (Status* failed = api.GetSymbolicDimensions(x, names.data(), ndim)) return failed;
+      // onnxruntime would hand on a size that is neither a number nor a name as the number -1: give it a name of its
+      // own.
+      static std::atomic<uint64_t> num_unknown = 0;
+      std::vector<std::string> given(ndim);
+      for (size_t i = 0; i < ndim; ++i) {
+        given[i] = shape[i] < 0 && *names[i] == '\0' ? "unknown_" + std::to_string(++num_unknown) : names[i];
+        names[i] = given[i].c_str();
+      }
+      if (Status* failed = api.SetSymbolicDimensions(x, names.data(), ndim)) return failed;
+      return api.ShapeInferContext_SetOutputTypeShape(context, 0, x);
     };
   }
 

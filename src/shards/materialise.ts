@@ -4,6 +4,7 @@
  */
 import type { SessionWeight } from "../collective/native.ts";
 import type { Graph } from "../model/graph.ts";
+import { isEmbedded } from "../model/onnx-format.ts";
 import { materialiseWeight, type MapFile } from "./weight.ts";
 
 /** How far the loading is. */
@@ -21,7 +22,7 @@ export interface MaterialisedGraph extends LoadProgress {
 }
 
 /**
- * All weights of one rank's graph, for createSession.
+ * All weights of one rank's graph that do not lie in its encoded model, for createSession.
  * @param report called after each weight
  * @throws {ModelError} when a file has gone or changed since its header was read; names file and weight
  */
@@ -30,9 +31,10 @@ export function materialiseGraph(
   mapFile: MapFile,
   report?: (progress: LoadProgress) => void,
 ): MaterialisedGraph {
+  const handedOver = [...graph.weights.values()].filter((weight) => !isEmbedded(weight));
   const weights: SessionWeight[] = [];
-  let progress: LoadProgress = { numWeights: 0, totalWeights: graph.weights.size, mappedBytes: 0, copiedBytes: 0 };
-  for (const weight of graph.weights.values()) {
+  let progress: LoadProgress = { numWeights: 0, totalWeights: handedOver.length, mappedBytes: 0, copiedBytes: 0 };
+  for (const weight of handedOver) {
     const { data, mapped } = materialiseWeight(weight, mapFile);
     weights.push({ name: weight.name, dataType: weight.dataType, shape: weight.shape, data });
     progress = {
