@@ -15,10 +15,15 @@ export interface RotaryTables {
 
 /**
  * The angle per position of each of the headDim/2 pairs, from rope_theta and rope_scaling (or transformers 5's rope_parameters).
- * @throws {ModelError} when the scaling is of a kind that is not supported.
+ * @throws {ModelError} when the scaling is of a kind that is not supported, or only a part of each head is to be turned.
  */
 export function readRotaryFrequencies(config: Settings, headDim: number): Float32Array {
   const parameters = config.section("rope_parameters");
+  for (const place of [config, parameters]) {
+    if (place?.has("partial_rotary_factor") && place.positive("partial_rotary_factor") !== 1) {
+      place.refuse("partial_rotary_factor", "whole heads are turned.");
+    }
+  }
   const theta = (parameters ?? config).positive("rope_theta", 10000);
   const frequencies = Float32Array.from(
     { length: headDim / 2 },

@@ -97,9 +97,6 @@ function readSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes
   if (headDim % 2 !== 0) {
     throw new ModelError(`Heads of size ${headDim} in "${config.file}": rotary positions need an even size.`);
   }
-  if (config.has("partial_rotary_factor") && config.positive("partial_rotary_factor") !== 1) {
-    config.refuse("partial_rotary_factor", "Llama turns whole heads.");
-  }
   const heads = layOutHeads(headDim, true);
   const sizes = {
     vocabSize: config.integer("vocab_size"),

@@ -163,11 +163,6 @@ describe("llama", () => {
       (file) =>
         `"hidden_size" 24 in "${file}" must be a multiple of "num_attention_heads" 5, or "head_dim" must be given.`,
     ],
-    [
-      "partial rotary positions",
-      { partial_rotary_factor: 0.5 },
-      (file) => `"partial_rotary_factor": 0.5 in "${file}" is not supported: Llama turns whole heads.`,
-    ],
   ])("refuses %s", async (_, change, message) => {
     const directory = write({ config: TINY_LLAMA });
     writeConfig(directory, { ...TINY_LLAMA, ...change });

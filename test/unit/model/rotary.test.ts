@@ -78,6 +78,14 @@ describe("frequencies", () => {
       },
       '"low_freq_factor" 4 in "config.json" must be below "high_freq_factor" 4. Check the rope scaling.',
     ],
+    [
+      { partial_rotary_factor: 0.5 },
+      '"partial_rotary_factor": 0.5 in "config.json" is not supported: whole heads are turned.',
+    ],
+    [
+      { rope_parameters: { partial_rotary_factor: 0.25 } },
+      '"rope_parameters.partial_rotary_factor": 0.25 in "config.json" is not supported: whole heads are turned.',
+    ],
   ])("%j is refused", (config, message) => {
     expect(() => frequencies(config)).toThrow(new ModelError(message));
   });
