@@ -33,9 +33,6 @@ class Agent {
     });
     process.stdin.on("end", () => this.#abandon());
     process.stdin.on("error", () => this.#abandon());
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      process.on(signal, () => this.#terminate(FAILURE_GRACE_MS));
-    }
   }
 
   #receive(frame: Frame): void {

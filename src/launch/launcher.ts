@@ -83,7 +83,8 @@ class Run {
   readonly #cores: readonly Core[];
   readonly #agent: AgentConnection;
   readonly #output: RankOutput;
-  readonly #stdin: StdinFeed;
+  /** Undefined when no rank reads standard input. */
+  readonly #stdin: StdinFeed | undefined;
   readonly #exits: RankExit[] = [];
   #refusal: Refusal | undefined;
   /** Why the launcher itself ended the run, if it did. */
@@ -105,19 +106,19 @@ class Run {
         this.#output.push(rank, stream, chunk);
         if (this.#output.isCongested) this.#agent.pause();
       },
-      stdinTaken: () => this.#stdin.next(),
+      stdinTaken: () => this.#stdin?.next(),
       exited: (exit) => {
         this.#exits.push(exit);
-        if (exit.rank === job.stdinRank) this.#stdin.stop();
+        if (exit.rank === job.stdinRank) this.#stdin?.stop();
       },
       ended: (rank) => this.#output.end(rank),
     });
-    this.#stdin = new StdinFeed(process.stdin, this.#agent);
+    this.#stdin = job.stdinRank === undefined ? undefined : new StdinFeed(process.stdin, this.#agent);
   }
 
   /** Waits for the end of the run; its exit code. */
   async finish(): Promise<number> {
-    this.#stdin.start();
+    this.#stdin?.start();
     const stopForwarding = forwardSignals({
       stop: (signal) => {
         const message = `${signal} received: the ranks were ended.`;
@@ -125,12 +126,12 @@ class Run {
       },
       kill: () => this.#agent.terminate(0),
       forward: (signal) => this.#agent.signal(signal),
-      resumed: () => this.#stdin.start(),
+      resumed: () => this.#stdin?.start(),
     });
     const timer = this.#startTimer();
     const agentFailure = await this.#agent.gone;
     clearTimeout(timer);
-    this.#stdin.stop();
+    this.#stdin?.stop();
     await this.#output.close();
     stopForwarding();
     return this.#conclude(agentFailure);

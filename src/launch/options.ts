@@ -36,8 +36,9 @@ export type LaunchCommand =
 
 const PLACE = "Where ranks run:";
 const GIVE = "What ranks are given:";
-const OUTPUT = "Output:";
-const END = "When to end:";
+const OUTPUT = "What they write:";
+const END = "When they end:";
+const HELP = "Help:";
 
 /** One value per mention; `yargs` would otherwise take every following word. */
 const REPEATED = { type: "string", array: true, requiresArg: true } as const;
@@ -45,28 +46,24 @@ const SINGLE = { type: "string", requiresArg: true } as const;
 
 /** The table of launch options, for yargs. */
 export const LAUNCH_OPTIONS = {
-  np: { ...SINGLE, alias: ["n", "c"], group: PLACE, describe: "Number of ranks [default: one per slot]" },
+  np: { ...SINGLE, alias: ["n", "c"], group: PLACE, describe: "How many ranks; without it, one per slot" },
   hostfile: {
     ...SINGLE,
     alias: "machinefile",
     group: PLACE,
-    describe: 'File of hosts: lines like "localhost slots=2"',
+    describe: 'File of hosts, one a line: "localhost slots=2"',
   },
   host: { ...REPEATED, alias: "H", group: PLACE, describe: "Hosts with their slots: a:2,b:4" },
   oversubscribe: { type: "boolean", group: PLACE, describe: "Allow more ranks than slots" },
-  "bind-to": {
-    ...SINGLE,
-    group: PLACE,
-    describe: "core: bind each rank to its share of the cores; none (the default)",
-  },
+  "bind-to": { ...SINGLE, group: PLACE, describe: "core: bind each rank to its share of the cores; none is usual" },
   "report-bindings": { type: "boolean", group: PLACE, describe: "Say which cores each rank is bound to" },
-  x: { ...REPEATED, group: GIVE, describe: "Hand on a variable: NAME, NAME=value or PREFIX*" },
-  wdir: { ...SINGLE, alias: "wd", group: GIVE, describe: "Working directory [default: this one]" },
-  stdin: { ...SINGLE, group: GIVE, describe: "Rank that reads standard input, or none [default: 0]" },
-  "tag-output": { type: "boolean", group: OUTPUT, describe: "Begin every line with [job,rank]<stream>:" },
-  "timestamp-output": { type: "boolean", group: OUTPUT, describe: "Begin every line with the time" },
-  "output-filename": { ...SINGLE, group: OUTPUT, describe: "Also write DIR/1/rank.N/stdout and stderr" },
-  timeout: { ...SINGLE, group: END, describe: "End everything after this many seconds, with exit code 110" },
+  x: { ...REPEATED, group: GIVE, describe: "Environment variable: NAME, NAME=value or PREFIX*" },
+  wdir: { ...SINGLE, alias: "wd", group: GIVE, describe: "Working directory; without it, this one" },
+  stdin: { ...SINGLE, group: GIVE, describe: "The rank that reads standard input, or none; without it, 0" },
+  "tag-output": { type: "boolean", group: OUTPUT, describe: "Begin each line with [job,rank]<stream>:" },
+  "timestamp-output": { type: "boolean", group: OUTPUT, describe: "Begin each line with the time" },
+  "output-filename": { ...SINGLE, group: OUTPUT, describe: "Also write DIRECTORY/1/rank.N/stdout and stderr" },
+  timeout: { ...SINGLE, group: END, describe: "End the ranks after this many seconds, with exit code 110" },
   "start-timeout": { ...SINGLE, group: END, describe: "Seconds that ranks wait for each other at the start" },
   "allow-run-as-root": { type: "boolean", hidden: true }, // mpirun insists on it; typed by habit
 } as const satisfies Record<string, Options>;
@@ -100,12 +97,13 @@ const MPIRUN_ONLY: Readonly<Record<string, string>> = {
  * @throws {UsageError} for an unknown option, a missing or impossible value, a missing program
  */
 export async function parseLaunchCommand(args: readonly string[]): Promise<LaunchCommand> {
-  const parser = createParser(args);
+  const programIndex = findProgramIndex(args);
+  const parser = createParser(args.slice(0, programIndex));
   const argv = await parser.parse();
   if (argv.help) return { kind: "help", text: await parser.getHelp() };
   if (argv.version) return { kind: "version" };
   const options = readLaunchOptions(argv);
-  const command = argv._.map(String);
+  const command = args.slice(args[programIndex] === "--" ? programIndex + 1 : programIndex);
   if (command.length === 0) {
     throw new UsageError(
       `There is no program to run. Name it after the options, e.g. shardrun -np 2 node script.mjs; shardrun --help shows all options.`,
@@ -138,11 +136,15 @@ export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): Laun
   };
 }
 
+const HELP_EPILOGUE = `Options may be typed with one dash or two, and end at the first word that is none: what follows the program is its own.
+
+Exit code: 0 when every rank exits with 0; else that of the first rank that fails (128 + signal when one killed it), and the others are ended. 110: --timeout. 132: no such program. 135: no such --wdir. 1: wrong options, or ended by Ctrl-C.`;
+
 /** Turns yargs' complaint about a command line into a sentence that says what to do. */
 export function explainYargsFailure(message: string): UsageError {
   const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1];
   if (unknown !== undefined) {
-    const dashed = unknown.length === 1 ? `-${unknown}` : `--${unknown}`;
+    const dashed = withDashes(unknown);
     const instead = MPIRUN_ONLY[unknown];
     return new UsageError(
       instead === undefined
@@ -152,10 +154,27 @@ export function explainYargsFailure(message: string): UsageError {
   }
   const lacking = /^Not enough arguments following: (.+)$/.exec(message)?.[1];
   if (lacking !== undefined) {
-    const dashed = lacking.length === 1 ? `-${lacking}` : `--${lacking}`;
-    return new UsageError(`The option ${dashed} needs a value. shardrun --help shows what it takes.`);
+    return new UsageError(`The option ${withDashes(lacking)} needs a value. shardrun --help shows what it takes.`);
   }
   return new UsageError(message);
+}
+
+/** An option as it is usually typed: -np, -x, --timeout. */
+function withDashes(name: string): string {
+  return name.length <= 2 ? `-${name}` : `--${name}`;
+}
+
+/** Where the options end: at the first word that is neither an option nor the value of one, or at "--". */
+function findProgramIndex(args: readonly string[]): number {
+  const valued = Object.entries(LAUNCH_OPTIONS).filter(([, { type }]) => type === "string");
+  const valuedNames = new Set(
+    valued.flatMap(([name, option]) => [name, "alias" in option ? option.alias : []].flat(2)),
+  );
+  let index = 0;
+  for (let word = args[index]; word?.startsWith("-") && word !== "--"; word = args[index]) {
+    index += valuedNames.has(word.replace(/^--?/, "")) ? 2 : 1;
+  }
+  return Math.min(index, args.length);
 }
 
 function createParser(args: readonly string[]): Argv {
@@ -163,11 +182,16 @@ function createParser(args: readonly string[]): Argv {
     .scriptName("shardrun")
     .help(false)
     .version(false)
-    .usage("Usage: $0 [options] PROGRAM [arguments]")
+    .usage("Runs a program as several ranks of one world.\n\nUsage: $0 [options] PROGRAM [arguments]")
     .options(LAUNCH_OPTIONS)
-    .option("help", { type: "boolean", alias: "h", describe: "Show this help" })
-    .option("version", { type: "boolean", alias: "V", describe: "Show the version" })
-    .parserConfiguration({ ...LAUNCH_PARSER_CONFIGURATION, "halt-at-non-option": true })
+    .option("help", { type: "boolean", alias: "h", group: HELP, describe: "Show this page" })
+    .option("version", { type: "boolean", alias: "V", group: HELP, describe: "Show the version" })
+    .example("$0 -np 2 node generate.mjs", "Two ranks on this host")
+    .example("$0 -np 8 --oversubscribe --tag-output node generate.mjs", "More ranks than cores, lines tagged")
+    .example("$0 -hostfile hosts -x HF_HOME node generate.mjs", "As many ranks as the hostfile has slots")
+    .epilogue(HELP_EPILOGUE)
+    .updateStrings({ string: "value", boolean: "flag", array: "value, repeatable" })
+    .parserConfiguration(LAUNCH_PARSER_CONFIGURATION)
     .strictOptions()
     .exitProcess(false)
     .fail((message, error) => {

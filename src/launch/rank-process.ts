@@ -115,6 +115,9 @@ export class RankProcess {
       if (isSilent) for (const output of this.#outputs) output.destroy();
       await delay(5);
     }
+    // A process that has left the group may hold the other ends of these; they would keep the agent alive.
+    this.#child.stdio[AGENT_FD]?.destroy();
+    this.#child.stdin?.destroy();
     this.#events.ended();
   }
 }
