@@ -126,6 +126,12 @@ export class Cuts {
     return found.kind === "keyValueHeads";
   }
 
+  /** Whether every rank holds one stretch, in rank order: the shards behind each other are then the whole axis. */
+  isContiguous(cut: Cut): boolean {
+    const found = this.#find(cut);
+    return found.kind === "units" || (found.kind === "scaled" && this.isContiguous(found.of));
+  }
+
   /** Each rank's indices of the axis, now that everything is known. */
   deal(cut: Cut, rankWeights: readonly number[]): Stretch[][] {
     const found = this.#find(cut);

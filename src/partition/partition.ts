@@ -126,7 +126,8 @@ function roleOf(cut: Cut, flow: Flow, graph: Graph, { cuts, layouts }: Walk): Ro
   if (flow.closes !== undefined) return "rowParallel";
   const logits = graph.outputs.find(({ name }) => name === "logits");
   const layout = logits && layouts.get(logits.name);
-  const reachesLogits = layout?.kind === "Shard" && mayStayCut(logits!, layout) && cuts.areRelated(cut, layout.cut);
+  const reachesLogits =
+    layout?.kind === "Shard" && mayStayCut(logits!, layout, cuts) && cuts.areRelated(cut, layout.cut);
   return reachesLogits ? "vocabularyParallel" : "columnParallel";
 }
 

@@ -2,14 +2,14 @@
  * The plan: for every weight how it is cut, for every value how it lies, where a collective goes.
  * Data only: partition.ts makes it, shard-graph.ts turns it into one rank's graph, print.ts shows it to people.
  */
-import type { DataType, Dimension, Run } from "../model/graph.ts";
-import { countIndices } from "./runs.ts";
+import type { DataType, Dimension } from "../model/graph.ts";
+import { countIndices, type Stretch } from "./runs.ts";
 
 /** How a value or weight lies over the ranks (DTensor's placements). */
 export type Sharding =
   | { readonly kind: "Replicate" }
   /** `axis` is cut; `runs[rank]` are that rank's indices of the whole axis, in order. */
-  | { readonly kind: "Shard"; readonly axis: number; readonly runs: readonly (readonly Run[])[] }
+  | { readonly kind: "Shard"; readonly axis: number; readonly runs: readonly (readonly Stretch[])[] }
   /** Every rank holds a summand. */
   | { readonly kind: "Partial"; readonly op: "sum" };
 

@@ -8,7 +8,7 @@ import { PartitionError } from "../errors.ts";
 import type { Graph, GraphNode, GraphValue } from "../model/graph.ts";
 import { readIntegers } from "./constants.ts";
 import { Cuts, type Cut } from "./cut.ts";
-import { REPLICATE, whole, type Flow, type Layout, type Operand, type Rule } from "./rule.ts";
+import { REPLICATE, whole, type Flow, type Layout, type Operand, type Rule, type ShardLayout } from "./rule.ts";
 import { inferShapes, type Shape } from "./shapes.ts";
 import { TABLE } from "./table.ts";
 
@@ -38,9 +38,8 @@ export function isCacheInput(name: string): boolean {
 }
 
 /** Graph outputs that stay cut: the caches, and the logits along the vocabulary, which execute/ gathers. */
-export function mayStayCut(output: GraphValue, layout: Layout): boolean {
-  if (layout.kind !== "Shard") return false;
-  return output.name.startsWith("present.") || (output.name === "logits" && layout.axis === output.shape.length - 1);
+export function mayStayCut({ name, shape }: GraphValue, { axis, cut }: ShardLayout, cuts: Cuts): boolean {
+  return name.startsWith("present.") || (name === "logits" && axis === shape.length - 1 && cuts.isContiguous(cut));
 }
 
 /** How every value of the graph lies, for a world of this size. */
@@ -101,7 +100,7 @@ function walkOnce(
   const keptCut: Cut[] = [];
   for (const output of graph.outputs) {
     const layout = layouts.get(output.name) ?? REPLICATE;
-    if (layout.kind === "Shard" && mayStayCut(output, layout)) keptCut.push(layout.cut);
+    if (layout.kind === "Shard" && mayStayCut(output, layout, cuts)) keptCut.push(layout.cut);
     else makeWhole(output.name, `graph output "${output.name}" is whole on every rank`);
   }
   const walk = { cuts, shapes, layouts, flows, madeWhole };

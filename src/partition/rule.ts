@@ -8,16 +8,19 @@ import type { Dimension, GraphNode } from "../model/graph.ts";
 import { axisSize, type Cut, type Cuts } from "./cut.ts";
 
 /** How a value lies, with the cut still open to learn more (plan.ts has the same with each rank's runs). */
-export type Layout =
-  | { readonly kind: "Replicate" }
-  | { readonly kind: "Shard"; readonly axis: number; readonly cut: Cut }
-  | { readonly kind: "Partial" };
+export type Layout = { readonly kind: "Replicate" } | ShardLayout | { readonly kind: "Partial" };
+
+export interface ShardLayout {
+  readonly kind: "Shard";
+  readonly axis: number;
+  readonly cut: Cut;
+}
 
 export const REPLICATE: Layout = { kind: "Replicate" };
 export const PARTIAL: Layout = { kind: "Partial" };
 
 /** Cut along `axis`. */
-export function shard(axis: number, cut: Cut): Layout {
+export function shard(axis: number, cut: Cut): ShardLayout {
   return { kind: "Shard", axis, cut };
 }
 

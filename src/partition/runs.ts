@@ -41,3 +41,12 @@ export function joinRuns(runs: readonly Stretch[]): Stretch[] {
 export function listIndices(runs: readonly Stretch[]): number[] {
   return runs.flatMap(({ begin, end }) => Array.from({ length: end - begin }, (_, i) => begin + i));
 }
+
+/** The ranks' shards behind each other, put back in order: position of each whole index. Undefined when they are in order. */
+export function orderOfGathered(runs: readonly (readonly Stretch[])[]): number[] | undefined {
+  const gathered = runs.flatMap(listIndices);
+  if (gathered.every((index, position) => index === position)) return undefined;
+  const positions = new Array<number>(gathered.length);
+  gathered.forEach((index, position) => (positions[index] = position));
+  return positions;
+}

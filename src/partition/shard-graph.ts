@@ -3,12 +3,13 @@
  * nodes of domain `shardrun`. Every rank calls the same collectives in the same order: a token goes from each to the next,
  * so that no scheduler can exchange them. Nodes of which a rank holds nothing are left out; who needs their results reads zeros.
  */
-import type { Attribute, Graph, GraphNode, GraphValue, Weight } from "../model/graph.ts";
+import type { Graph, GraphNode, GraphValue, Weight } from "../model/graph.ts";
 import { integerConstant } from "./constants.ts";
 import { localShape, wayOfReading, type CollectivePlan, type NodePlan, type Plan, type Sharding } from "./plan.ts";
-import { countIndices } from "./runs.ts";
+import { countIndices, orderOfGathered } from "./runs.ts";
 import { separateBias } from "./separate-bias.ts";
 import { Zeros } from "./zeros.ts";
+import { int, node } from "./write-node.ts";
 
 /**
  * One rank's shard of the graph.
@@ -119,22 +120,33 @@ class ShardWriter {
     const plan = this.#collectives.get(value);
     if (plan === undefined) return;
     const sharding = this.#sharding(value);
+    const order = sharding.kind === "Shard" ? orderOfGathered(sharding.runs) : undefined;
+    const output = order === undefined ? value : `${value}/gathered`;
+    this.#nodes.push(this.#collective(plan, sharding, output, producer));
+    if (sharding.kind !== "Shard" || order === undefined) return;
+    const indices = integerConstant(`${value}/order`, order);
+    this.#weights.set(indices.name, indices);
+    this.#nodes.push(node("Gather", value, [output, indices.name], { axis: int(sharding.axis) }));
+  }
+
+  /** The collective after a node; its label for errors is the node's name. */
+  #collective({ value, kind }: CollectivePlan, sharding: Sharding, output: string, producer: GraphNode): GraphNode {
     const input = this.#leftOut.has(value) ? this.#zerosFor(value) : this.#producedName(value);
-    const token = `${value}/token`;
-    this.#nodes.push({
-      name: `${producer.name}/${plan.kind}`,
-      opType: plan.kind === "allReduce" ? "AllReduce" : "AllGather",
+    const inputs = this.#token === undefined ? [input] : [input, this.#token];
+    this.#token = `${value}/token`;
+    return {
+      name: `${producer.name}/${kind}`,
+      opType: kind === "allReduce" ? "AllReduce" : "AllGather",
       domain: "shardrun",
-      inputs: this.#token === undefined ? [input] : [input, this.#token],
-      outputs: [value, token],
+      inputs,
+      outputs: [output, this.#token],
       attributes: {
         ...(sharding.kind === "Shard"
           ? { axis: int(sharding.axis), sizes: { kind: "ints", value: sharding.runs.map(countIndices) } }
           : { op: { kind: "string", value: "sum" } }),
         label: { kind: "string", value: producer.name },
       },
-    });
-    this.#token = token;
+    };
   }
 
   /** What stands for a value whose node is left out: a summand of zeros, or a shard without indices. */
@@ -157,7 +169,8 @@ class ShardWriter {
       const isWhole = this.#collectives.has(output.name);
       if (isWhole) return [output];
       if (this.#leftOut.has(output.name) && output.name !== "logits") return [];
-      if (this.#leftOut.has(output.name)) this.#nodes.push(identity(this.#zerosFor(output.name), output.name));
+      if (this.#leftOut.has(output.name))
+        this.#nodes.push(node("Identity", output.name, [this.#zerosFor(output.name)], {}));
       return [this.#localValue(output)];
     });
   }
@@ -169,12 +182,4 @@ class ShardWriter {
   #sharding(value: string): Sharding {
     return this.#plan.values.get(value) ?? { kind: "Replicate" };
   }
-}
-
-function identity(input: string, output: string): GraphNode {
-  return { name: output, opType: "Identity", domain: "", inputs: [input], outputs: [output], attributes: {} };
-}
-
-function int(value: number): Attribute {
-  return { kind: "int", value };
 }

@@ -5,6 +5,7 @@
 import { PartitionError } from "../errors.ts";
 import type { Dimension, GraphNode, GraphValue, Weight } from "../model/graph.ts";
 import { integerConstant } from "./constants.ts";
+import { int, node } from "./write-node.ts";
 
 /** Writes tensors of zeros into a graph under way. */
 export class Zeros {
@@ -36,7 +37,7 @@ export class Zeros {
         { rank },
       );
     }
-    this.#write(`${name}/shape`, "Concat", sizes, { axis: { kind: "int", value: 0 } });
+    this.#write(`${name}/shape`, "Concat", sizes, { axis: int(0) });
     this.#write(name, "ConstantOfShape", [`${name}/shape`], {});
     return name;
   }
@@ -51,16 +52,13 @@ export class Zeros {
     const input = this.#inputs.find(({ shape }) => shape.includes(size));
     if (input === undefined) return undefined;
     const axis = input.shape.indexOf(size);
-    this.#write(name, "Shape", [input.name], {
-      start: { kind: "int", value: axis },
-      end: { kind: "int", value: axis + 1 },
-    });
+    this.#write(name, "Shape", [input.name], { start: int(axis), end: int(axis + 1) });
     return name;
   }
 
   #write(output: string, opType: string, inputs: readonly string[], attributes: GraphNode["attributes"]): void {
     if (this.#written.has(output)) return;
     this.#written.add(output);
-    this.#nodes.push({ name: output, opType, domain: "", inputs, outputs: [output], attributes });
+    this.#nodes.push(node(opType, output, inputs, attributes));
   }
 }
