@@ -72,9 +72,8 @@ export function sequenceEnds(tokenIds: readonly number[], sequences: readonly (r
     .map((sequence) => sequence.at(-1)!);
 }
 
-/** a[aBegin ...] and b[bBegin ...] agree in `length` tokens; false where one of them has no such tokens. */
+/** a[aBegin ...] and b[bBegin ...] agree in `length` tokens; before its first token a list agrees with nothing. */
 function isSame(a: readonly number[], aBegin: number, b: readonly number[], bBegin: number, length: number): boolean {
-  if (bBegin < 0) return false;
   for (let i = 0; i < length; i += 1) {
     if (a[aBegin + i] !== b[bBegin + i]) return false;
   }

@@ -91,19 +91,19 @@ export function numReaching(weights: Float64Array, topp: number): number {
   return count;
 }
 
-/** The index in `places` at which the running sum of their weights passes the share `uniform` of the whole. */
+/**
+ * The index in `places` at which the running sum of their weights passes the share `uniform` of the whole; never a weight of 0.
+ * @param uniform in [0, 1)
+ */
 export function draw(weights: Float64Array, places: Uint32Array, uniform: number): number {
   let total = 0;
   for (const place of places) total += weights[place]!;
   const target = uniform * total;
-  let sum = 0;
-  let last = 0;
-  for (let i = 0; i < places.length; i += 1) {
-    const weight = weights[places[i]!]!;
-    if (weight === 0) continue;
-    sum += weight;
-    last = i;
-    if (sum > target) break;
+  let i = 0;
+  let sum = weights[places[0]!]!;
+  while (sum <= target) {
+    i += 1;
+    sum += weights[places[i]!]!;
   }
-  return last;
+  return i;
 }
