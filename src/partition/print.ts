@@ -50,7 +50,7 @@ function groupReplicated(weights: readonly WeightPlan[]): PlanTotals["replicated
 }
 
 /** The table and the totals, ready to print. */
-export function planTable(plan: Plan): string {
+export function printPlan(plan: Plan): string {
   return [...formatRows(plan), "", ...formatTotals(totalPlan(plan), plan.worldSize)].join("\n");
 }
 

@@ -94,7 +94,7 @@ export const multiHeadAttention: Rule = (step) => {
 /** Rotary embedding of [B, S, N*H] or [B, N, S, H]: whole heads, each turned on its own. */
 export const rotaryEmbedding: Rule = (step) => {
   const found = findCut(step);
-  if (found === undefined) return whole(step, "positions are looked up on every rank");
+  if (found?.index !== 0) return whole(step, "its input is whole");
   const numHeads = intAttribute(step.node, "num_heads", 0);
   const headDim = found.ndim === 4 ? 1 : numHeads > 0 ? headDimOf(step, numHeads) : rotaryDim(step);
   const numUnits = Number(step.inputs[0]?.shape?.[found.axis]) / headDim;
@@ -105,7 +105,7 @@ export const rotaryEmbedding: Rule = (step) => {
   return {
     reads: step.inputs.map((input, i) => (i === 0 ? input.layout : REPLICATE)),
     writes: [step.inputs[0]!.layout],
-    reason: "positions are looked up on every rank",
+    reason: "the same for every head",
     ...(numHeads > 0 && { attributes: { num_heads: heads } }),
   };
 };

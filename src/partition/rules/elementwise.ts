@@ -22,6 +22,8 @@ export const elementwise: Rule = (step) => {
 
 /** Add, Sub, Identity: elementwise, and linear: summands in, summands out. */
 export const linear: Rule = (step) => {
-  const allPartial = step.inputs.every(({ layout }) => layout.kind === "Partial");
-  return allPartial ? { reads: step.inputs.map(() => PARTIAL), writes: [PARTIAL] } : elementwise(step);
+  if (step.inputs.every(({ layout }) => layout.kind === "Partial")) {
+    return { reads: step.inputs.map(() => PARTIAL), writes: [PARTIAL] };
+  }
+  return findCut(step) === undefined ? whole(step, "added once, to a whole value") : elementwise(step);
 };

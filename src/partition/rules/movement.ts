@@ -73,7 +73,7 @@ export const split = movement((step, axis, cut, ndim) => {
 /** Gather of one axis of a value; the table of an embedding is a weight and stays whole. */
 export const gather: Rule = (step) => {
   const [data, indices] = step.inputs;
-  if (data?.free) return whole(step, "rows are looked up by token on every rank");
+  if (data?.free) return whole(step, "every rank looks up rows of it");
   return movement((_, axis, cut, ndim) => {
     const gathered = normalizeAxis(intAttribute(step.node, "axis", 0), ndim);
     if (gathered === axis || indices?.shape === undefined)

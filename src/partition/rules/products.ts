@@ -25,7 +25,8 @@ import {
 /** MatMul, FusedMatMul, Gemm (whose bias separate-bias.ts has made an Add). */
 export const product: Rule = (step) => {
   const [x, w] = step.inputs;
-  if (intAttribute(step.node, "transA", 0) === 1) return whole(step, "its first factor is transposed");
+  const isTurned = ["transA", "transBatchA", "transBatchB"].some((name) => intAttribute(step.node, name, 0) === 1);
+  if (isTurned) return whole(step, "its axes are turned");
   if (step.inputs.length > 2) return whole(step, "its bias is scaled");
   if (x?.shape === undefined || w?.shape === undefined) return whole(step, "the shape of an input is not known");
   if (!w.free || w.shape.length !== 2) return productOfActivations(step);
