@@ -258,7 +258,8 @@ export class Generator implements AsyncDisposable {
     this.#generate(
       loaded,
       prompts,
-      { ...options, returnScores: returnLogProb || options.returnScores },
+      // As in CTranslate2, lengths count new tokens here.
+      { ...options, includePromptInResult: false, returnScores: returnLogProb || options.returnScores },
       { signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]), onToken: push },
     ).then(() => finish(undefined), finish);
     try {
