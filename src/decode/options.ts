@@ -55,8 +55,8 @@ export interface DecodingVocabulary {
   readonly unkTokenId?: number | undefined;
   readonly bosTokenId?: number | undefined;
   /**
-   * Whether the repetition penalty and the n-gram ban look at a prompt that the result leaves out: true for checkpoints in
-   * Hugging Face layout, as transformers does; false for CTranslate2's own format, as CTranslate2 does.
+   * Whether the repetition penalty and the n-gram ban look at the whole prompt: true for checkpoints in Hugging Face layout, as
+   * transformers does; false for CTranslate2's own format, which looks at the tokens that maxLength counts.
    */
   readonly penalizePrompt: boolean;
   /** The id of a token's text; undefined when there is none. */
@@ -71,7 +71,7 @@ export interface DecodingOptions extends Required<
   /** None is empty; the unknown token is among them when it is disabled. */
   readonly suppressSequences: readonly (readonly number[])[];
   readonly bosTokenId: number | undefined;
-  /** The penalties look at the prompt too. */
+  /** @see DecodingVocabulary */
   readonly penalizePrompt: boolean;
   readonly vocabSize: number;
 }
@@ -159,7 +159,7 @@ export function resolveOptions(
         : toIds("endToken", typeof endToken === "string" ? [endToken] : endToken),
     suppressSequences: disableUnk && unkTokenId !== undefined ? [...suppressed, [unkTokenId]] : suppressed,
     bosTokenId: vocabulary.bosTokenId,
-    penalizePrompt: vocabulary.penalizePrompt || rest.includePromptInResult,
+    penalizePrompt: vocabulary.penalizePrompt,
     vocabSize: vocabulary.vocabSize,
   };
 }

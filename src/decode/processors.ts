@@ -28,18 +28,26 @@ export function bannedTokens(options: DecodingOptions, history: History): number
   return [
     ...(tooShort ? options.endTokenIds : []),
     ...ngramEnds(penalizedTokens(options, history), options.noRepeatNgramSize),
-    ...sequenceEnds([...history.promptIds, ...history.generatedIds], options.suppressSequences),
+    ...sequenceEnds(allTokens(history), options.suppressSequences),
   ];
 }
 
-/** Tokens that minLength, maxLength and the length penalty count: a prompt in the result counts, all but its first token. */
+/** How many tokens minLength, maxLength and the length penalty count. */
 export function countedLength(options: DecodingOptions, history: History): number {
-  const prompt = options.includePromptInResult ? history.promptIds.length - 1 : 0;
-  return prompt + history.generatedIds.length;
+  return countedTokens(options, history).length;
 }
 
-function penalizedTokens(options: DecodingOptions, { promptIds, generatedIds }: History): readonly number[] {
-  return options.penalizePrompt ? [...promptIds, ...generatedIds] : generatedIds;
+/** The tokens that belong to the result; where the prompt does, CTranslate2 counts it from its second token on. */
+function countedTokens(options: DecodingOptions, { promptIds, generatedIds }: History): readonly number[] {
+  return options.includePromptInResult ? [...promptIds.slice(1), ...generatedIds] : generatedIds;
+}
+
+function penalizedTokens(options: DecodingOptions, history: History): readonly number[] {
+  return options.penalizePrompt ? allTokens(history) : countedTokens(options, history);
+}
+
+function allTokens({ promptIds, generatedIds }: History): readonly number[] {
+  return [...promptIds, ...generatedIds];
 }
 
 /**

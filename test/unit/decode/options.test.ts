@@ -73,18 +73,6 @@ describe("tokens", () => {
   });
 });
 
-describe("penalizePrompt", () => {
-  test.each([
-    [true, true, true],
-    [true, false, true],
-    [false, true, true],
-    [false, false, false],
-  ])("model %p, includePromptInResult %p: %p", (penalizePrompt, includePromptInResult, expected) => {
-    const options = resolveOptions({ includePromptInResult }, { ...TEN_TOKENS, penalizePrompt }, 0);
-    expect(options.penalizePrompt).toBe(expected);
-  });
-});
-
 test("isGreedy", () => {
   expect(isGreedy(resolve({}))).toBe(true);
   expect(isGreedy(resolve({ samplingTopk: 0, samplingTemperature: 0 }))).toBe(true);

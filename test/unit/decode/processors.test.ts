@@ -27,12 +27,16 @@ describe("repetition penalty", () => {
     expect([...logits]).toEqual([0, 1, -1, 2, -2, 3, -3, 2, -4, 2.5]);
   });
 
-  test("looks at the generated tokens only, where the model's format says so and the result has no prompt", () => {
-    const options = { ...tenTokenOptions({ repetitionPenalty: 2, noRepeatNgramSize: 1 }), penalizePrompt: false };
-    const logits = tenLogits();
-    processLogits(logits, options, history([9], [7]));
-    expect([...logits]).toEqual([0, 1, -1, 2, -2, 3, -3, BANNED_LOGIT, -4, 5].map(Math.fround));
-  });
+  test.each([
+    [false, [7]],
+    [true, [7, 8]],
+  ])(
+    "looks at what maxLength counts, where the model's format says so: includePromptInResult %p",
+    (isIncluded, banned) => {
+      const options = tenTokenOptions({ noRepeatNgramSize: 1, includePromptInResult: isIncluded });
+      expect(bannedTokens({ ...options, penalizePrompt: false }, history([9, 8], [7])).sort()).toEqual(banned);
+    },
+  );
 });
 
 describe("no-repeat n-gram", () => {
