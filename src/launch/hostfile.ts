@@ -18,7 +18,6 @@ import { canonicalHostName, groupByHost } from "./this-host.ts";
 /** A host as a hostfile describes it, all of its lines together. */
 export interface HostfileHost {
   readonly name: string;
-  readonly user?: string;
   /** Undefined: as many as the host has cores. */
   readonly slots?: number;
   /** Where the host is first named, "hosts:3:1". */
@@ -59,7 +58,6 @@ interface Token {
 
 interface HostLine {
   readonly name: string;
-  readonly user?: string;
   readonly isExcluded: boolean;
   readonly slots?: number;
   readonly place: string;
@@ -142,12 +140,12 @@ function parseLine(tokens: readonly Token[], path: string): HostLine {
   return { ...host, slots: slots ?? maxSlots, place, line: first.line };
 }
 
-function parseHostName(token: Token, place: string): Pick<HostLine, "name" | "user" | "isExcluded"> {
-  const match = /^(?<exclude>\^)?(?:(?<user>[^@]+)@)?(?<name>[^@]+)$/.exec(token.text);
-  const { exclude, user, name = "" } = match?.groups ?? {};
+function parseHostName(token: Token, place: string): Pick<HostLine, "name" | "isExcluded"> {
+  const match = /^(?<exclude>\^)?(?:[^@]+@)?(?<name>[^@]+)$/.exec(token.text);
+  const { exclude, name = "" } = match?.groups ?? {};
   const address = name.replace(/^\[(.*)\]$/, "$1");
   if (isIPv6(address) || /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name)) {
-    return { name: address, user, isExcluded: exclude !== undefined };
+    return { name: address, isExcluded: exclude !== undefined };
   }
   const colonForm = /^([^:]+):(\d+)$/.exec(name);
   const remedy = colonForm === null ? "" : ` Write "${colonForm[1]} slots=${colonForm[2]}"; the colon form is for -H.`;
@@ -170,6 +168,6 @@ function mergeLines(lines: readonly HostLine[]): readonly HostfileHost[] {
     }
     const numBareLines = ofHost.length - (given === undefined ? 0 : 1);
     const slots = ofHost.length === 1 ? first.slots : (given?.slots ?? 0) + numBareLines;
-    return { name: first.name, user: first.user, slots, place: first.place };
+    return { name: first.name, slots, place: first.place };
   });
 }

@@ -1,0 +1,67 @@
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import type { Host } from "../../../src/launch/hosts.ts";
+import { placeRanks } from "../../../src/launch/placement.ts";
+
+/** "a a b": the host of each rank, in order. */
+function place(hosts: readonly Host[], numRanks?: number, oversubscribe = false): string {
+  return placeRanks(hosts, { numRanks, oversubscribe })
+    .map(({ host }) => host)
+    .join(" ");
+}
+
+const A2 = { name: "a", slots: 2 };
+const B3 = { name: "b", slots: 3 };
+
+describe("ranks are placed slot by slot", () => {
+  test.each([
+    [[A2], undefined, false, "a a"],
+    [[A2, B3], undefined, false, "a a b b b"],
+    [[A2, B3], 1, false, "a"],
+    [[A2, B3], 3, false, "a a b"],
+    [[A2, B3], 3, true, "a a b"],
+    [[A2], 5, true, "a a a a a"],
+    [[A2, B3], 6, true, "a a a b b b"],
+    [[A2, B3], 8, true, "a a a a b b b b"],
+  ] as const)("%j -np %s oversubscribe=%s", (hosts, numRanks, oversubscribe, expected) => {
+    expect(place(hosts, numRanks, oversubscribe)).toBe(expected);
+  });
+});
+
+test("a rank knows its number among the ranks of its host", () => {
+  expect(placeRanks([A2, B3], { numRanks: 4, oversubscribe: false })).toEqual([
+    { rank: 0, host: "a", localRank: 0, localWorldSize: 2 },
+    { rank: 1, host: "a", localRank: 1, localWorldSize: 2 },
+    { rank: 2, host: "b", localRank: 0, localWorldSize: 2 },
+    { rank: 3, host: "b", localRank: 1, localWorldSize: 2 },
+  ]);
+});
+
+test("more ranks than slots need --oversubscribe", () => {
+  expect(() => place([A2, B3], 6)).toThrow(
+    expect.objectContaining({
+      name: "UsageError",
+      message:
+        "There are not enough slots available in the system to satisfy the 6 slots that were requested: a has 2, b has 3. " +
+        "Ask for at most 5 ranks (-np 5), give the hosts more slots, or let ranks share slots with --oversubscribe.",
+    }),
+  );
+});
+
+test("every rank has exactly one place, neighbours share a host, and loads differ from the slots by at most one", () => {
+  const hosts = fc
+    .array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 5 })
+    .map((slots) => slots.map((count, index): Host => ({ name: `h${index}`, slots: count })));
+  fc.assert(
+    fc.property(hosts, fc.integer({ min: 1, max: 40 }), (theHosts, numRanks) => {
+      const places = placeRanks(theHosts, { numRanks, oversubscribe: true });
+      expect(places.map(({ rank }) => rank)).toEqual(Array.from({ length: numRanks }, (_, rank) => rank));
+      const names = places.map(({ host }) => host);
+      expect([...names].sort()).toEqual(names);
+      const loads = theHosts.map(({ name, slots }) => names.filter((host) => host === name).length - slots);
+      if (numRanks >= theHosts.reduce((sum, { slots }) => sum + slots, 0)) {
+        expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1);
+      }
+    }),
+  );
+});

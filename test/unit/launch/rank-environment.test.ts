@@ -1,0 +1,57 @@
+import { expect, test } from "@jest/globals";
+import { readEnvironment } from "../../../src/environment.ts";
+import { rankVariables, resolveExports, runVariables } from "../../../src/launch/rank-environment.ts";
+import { createRun } from "../../../src/launch/run-identity.ts";
+
+const PLACE = { rank: 3, host: "hosta", localRank: 1, localWorldSize: 2 };
+
+test("what a rank is given is what it reads", async () => {
+  const run = await createRun({ worldSize: 4, numSlots: 5, startTimeoutMs: 7000 });
+  const environment = readEnvironment({ ...runVariables(run), ...rankVariables(PLACE) });
+  expect(environment).toMatchObject({
+    identity: { ...PLACE, worldSize: 4, engine: "shardrun" },
+    coordinator: `127.0.0.1:${run.coordinator.port}`,
+    runId: run.runId,
+    startTimeoutMs: 7000,
+    masterAddress: "127.0.0.1",
+  });
+  expect(environment.secret).toHaveLength(32);
+});
+
+test("programs written for Open MPI or torchrun find the same rank", async () => {
+  const run = await createRun({ worldSize: 4, numSlots: 5 });
+  const variables = { ...runVariables(run), ...rankVariables(PLACE) };
+  const others = Object.entries(variables).filter(([name]) => !name.startsWith("SHARDRUN_"));
+  expect(Object.fromEntries(others)).toEqual({
+    OMPI_COMM_WORLD_RANK: "3",
+    OMPI_COMM_WORLD_SIZE: "4",
+    OMPI_COMM_WORLD_LOCAL_RANK: "1",
+    OMPI_COMM_WORLD_LOCAL_SIZE: "2",
+    OMPI_COMM_WORLD_NODE_RANK: "1",
+    OMPI_UNIVERSE_SIZE: "5",
+    RANK: "3",
+    WORLD_SIZE: "4",
+    LOCAL_RANK: "1",
+    LOCAL_WORLD_SIZE: "2",
+    MASTER_ADDR: "127.0.0.1",
+    MASTER_PORT: String(run.coordinator.port),
+  });
+});
+
+test("no two runs share id, secret or port", async () => {
+  const [one, other] = await Promise.all([1, 2].map(() => createRun({ worldSize: 1, numSlots: 1 })));
+  expect(one!.runId).not.toBe(other!.runId);
+  expect(one!.secret).not.toBe(other!.secret);
+  expect(one!.coordinator.port).not.toBe(other!.coordinator.port);
+});
+
+test("-x takes names, values and patterns, and warns of what is not set", () => {
+  const environment = { HOME: "/home/a", FOO_1: "1", FOO_2: "", BAR: "bar", GONE: undefined };
+  expect(resolveExports(["HOME", "NEW=a=b", "EMPTY=", "FOO*", "GONE", "NO*", "BAR"], environment)).toEqual({
+    variables: { HOME: "/home/a", NEW: "a=b", EMPTY: "", FOO_1: "1", FOO_2: "", BAR: "bar" },
+    warnings: [
+      'could not find an environment variable "GONE" to hand on (-x GONE); the ranks start without it.',
+      'could not find an environment variable "NO*" to hand on (-x NO*); the ranks start without it.',
+    ],
+  });
+});
