@@ -3,7 +3,8 @@
  * Environment variables come in, typed and checked data go out. The only reader of process.env, so that a reader of any other
  * file knows all of its inputs. SHARDRUN_* is believed first, then what mpirun, a PMI launcher, srun and torchrun set.
  */
-import { hostname } from "node:os";
+import { homedir, hostname } from "node:os";
+import { join } from "node:path";
 import { UsageError } from "./errors.ts";
 
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -132,6 +133,11 @@ export function readEnvironment(env: Variables = process.env): Environment {
     onnxRuntimePath: env["SHARDRUN_ONNXRUNTIME"],
     numThreads: readNumThreads(env),
   };
+}
+
+/** Where files that can be made again are kept: XDG_CACHE_HOME/shardrun, else ~/.cache/shardrun. */
+export function cacheDirectory(env: Variables = process.env): string {
+  return join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "shardrun");
 }
 
 /** All variables of this process, for handing on to a child. */

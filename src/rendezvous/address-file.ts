@@ -60,6 +60,7 @@ export function readAddressFile(path: string): CoordinatorAddress | undefined {
   try {
     const stat = fstatSync(file);
     const mode = stat.mode & 0o777;
+    if (!stat.isFile()) throw untrusted(path, "it is no regular file");
     if (stat.uid !== process.geteuid!()) throw untrusted(path, `it belongs to user ${stat.uid}`);
     if ((mode & 0o077) !== 0) throw untrusted(path, `its mode is ${mode.toString(8)}, expected 600`);
     return parse(path, readFileSync(file, "utf8"));

@@ -83,6 +83,7 @@ export class RendezvousClient {
     this.#ended = new Promise((resolve) => {
       this.#stream.once("end", () => {
         this.#lose(error);
+        this.#stub.close();
         resolve();
       });
     });
@@ -193,7 +194,6 @@ export class RendezvousClient {
     if (this.#isOver) return;
     if (this.#root !== undefined) return this.#loseRoot("its connection closed", false);
     this.#finish();
-    this.#stub.close();
     if (error?.code === status.UNAUTHENTICATED && this.#options.meetingPoint.kind === "address") {
       const { identity, meetingPoint } = this.#options;
       this.#refuse(
@@ -201,7 +201,7 @@ export class RendezvousClient {
           "It belongs to another run, or SHARDRUN_SECRET differs between the ranks.",
       );
     }
-    this.#settle.resolve({ seen: error?.details ?? "the connection was closed" });
+    this.#settle.resolve({ seen: error === undefined ? "the connection closed" : describeError(error) });
   }
 
   #loseRoot(reason: string, frozen: boolean): void {
@@ -230,6 +230,11 @@ export class RendezvousClient {
     clearInterval(this.#heartbeatTimer);
     this.#stream.end();
   }
+}
+
+/** What the network said, without gRPC's words around it. */
+function describeError({ details }: ServiceError): string {
+  return /Last error: (?:Error: )?(.*?)\. Resolution note/.exec(details)?.[1] ?? details;
 }
 
 /** Where rank 0 is, as far as it is known by now. */

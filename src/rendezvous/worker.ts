@@ -5,6 +5,7 @@
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { type CoordinatorAddress, removeAddressFile, writeAddressFile } from "./address-file.ts";
 import { RendezvousClient } from "./client.ts";
 import { Coordinator } from "./coordinator.ts";
@@ -19,6 +20,9 @@ import {
   type WorkerRequest,
   type WorldPeer,
 } from "./worker-messages.ts";
+
+// What matters of gRPC's own lines is in our errors.
+setLogVerbosity(logVerbosity.NONE);
 
 const { environment, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
 const { identity } = environment;

@@ -1,0 +1,262 @@
+import { hostname } from "node:os";
+import { describe, expect, test } from "@jest/globals";
+import { readEnvironment, type Variables } from "../../src/environment.ts";
+import { UsageError } from "../../src/errors.ts";
+
+const HOST = hostname();
+const SECRET = "0123456789abcdef".repeat(4);
+
+function identify(env: Variables) {
+  return readEnvironment(env).identity;
+}
+
+/** What mpirun 4.1.4 sets, measured, as far as it says who is who. */
+const OPENMPI = {
+  OMPI_COMM_WORLD_RANK: "1",
+  OMPI_COMM_WORLD_SIZE: "4",
+  OMPI_COMM_WORLD_LOCAL_RANK: "1",
+  OMPI_COMM_WORLD_LOCAL_SIZE: "4",
+  PMIX_RANK: "1",
+  PMIX_NAMESPACE: "1335099393",
+};
+/** A task of `srun -n 4` on nodes that take 2, 1 and 1 tasks. */
+const SLURM_TASK = {
+  SLURM_PROCID: "2",
+  SLURM_NTASKS: "4",
+  SLURM_NPROCS: "4",
+  SLURM_STEP_NUM_TASKS: "4",
+  SLURM_STEP_TASKS_PER_NODE: "2,1(x2)",
+  SLURM_LOCALID: "0",
+  SLURM_NODEID: "1",
+  SLURM_JOB_ID: "77",
+  SLURM_STEP_ID: "3",
+};
+const TORCHRUN = {
+  RANK: "1",
+  WORLD_SIZE: "2",
+  LOCAL_RANK: "1",
+  LOCAL_WORLD_SIZE: "2",
+  MASTER_ADDR: "localhost",
+  MASTER_PORT: "29500",
+  TORCHELASTIC_RUN_ID: "none",
+  TORCHELASTIC_RESTART_COUNT: "0",
+};
+
+describe("who this process is", () => {
+  test("nobody started it: a world of one", () => {
+    expect(identify({})).toEqual({
+      rank: 0,
+      worldSize: 1,
+      localRank: 0,
+      localWorldSize: 1,
+      host: HOST,
+      engine: "none",
+      source: "",
+      worldSizeSource: "",
+    });
+  });
+
+  test.each<[string, Variables, object]>([
+    [
+      "shardrun",
+      {
+        SHARDRUN_RANK: "3",
+        SHARDRUN_WORLD_SIZE: "4",
+        SHARDRUN_LOCAL_RANK: "1",
+        SHARDRUN_LOCAL_WORLD_SIZE: "2",
+        SHARDRUN_HOST: "hostb",
+      },
+      {
+        rank: 3,
+        worldSize: 4,
+        localRank: 1,
+        localWorldSize: 2,
+        host: "hostb",
+        source: "SHARDRUN_RANK",
+        worldSizeSource: "SHARDRUN_WORLD_SIZE",
+      },
+    ],
+    ["openmpi", OPENMPI, { rank: 1, worldSize: 4, localRank: 1, localWorldSize: 4, source: "OMPI_COMM_WORLD_RANK" }],
+    [
+      "pmi",
+      { PMI_RANK: "2", PMI_SIZE: "6", MPI_LOCALRANKID: "0", MPI_LOCALNRANKS: "2" },
+      { rank: 2, worldSize: 6, localRank: 0, localWorldSize: 2, source: "PMI_RANK", worldSizeSource: "PMI_SIZE" },
+    ],
+    [
+      "slurm",
+      SLURM_TASK,
+      { rank: 2, worldSize: 4, localRank: 0, localWorldSize: 1, worldSizeSource: "SLURM_STEP_NUM_TASKS" },
+    ],
+    ["torchrun", TORCHRUN, { rank: 1, worldSize: 2, localRank: 1, localWorldSize: 2, source: "RANK" }],
+  ])("%s", (engine, env, expected) => {
+    expect(identify(env)).toMatchObject({ engine, ...expected });
+  });
+
+  test("an engine that names no local rank is taken to have all ranks on this host", () => {
+    expect(identify({ RANK: "1", WORLD_SIZE: "3" })).toMatchObject({ localRank: 1, localWorldSize: 3 });
+    expect(identify({ SLURM_PROCID: "1", SLURM_NTASKS: "2" })).toMatchObject({ localRank: 1, localWorldSize: 2 });
+  });
+
+  test("Slurm's tasks per node are this step's only if they add up to it", () => {
+    const allocation = { ...SLURM_TASK, SLURM_STEP_TASKS_PER_NODE: undefined, SLURM_TASKS_PER_NODE: "8(x2)" };
+    expect(identify(allocation)).toMatchObject({ localWorldSize: 4 });
+  });
+
+  test("each engine is believed before those that follow it", () => {
+    const all = {
+      ...TORCHRUN,
+      ...SLURM_TASK,
+      PMI_RANK: "0",
+      PMI_SIZE: "8",
+      ...OPENMPI,
+      SHARDRUN_RANK: "5",
+      SHARDRUN_WORLD_SIZE: "9",
+    };
+    const engines = [];
+    const env: Record<string, string> = { ...all };
+    for (const prefix of ["SHARDRUN", "OMPI", "PMI_", "SLURM", "RANK"]) {
+      engines.push(identify(env).engine);
+      for (const name of Object.keys(env)) if (name.startsWith(prefix)) delete env[name];
+    }
+    expect(engines).toEqual(["shardrun", "openmpi", "pmi", "slurm", "torchrun"]);
+    expect(identify(env).engine).toBe("none");
+  });
+
+  test("SHARDRUN_WORLD_SIZE=1 alone overrides an engine", () => {
+    expect(identify({ ...SLURM_TASK, SHARDRUN_WORLD_SIZE: "1" })).toMatchObject({
+      rank: 0,
+      worldSize: 1,
+      source: "SHARDRUN_WORLD_SIZE",
+    });
+  });
+
+  test("an sbatch script is no task, a task of a step that it starts is", () => {
+    const script = { ENVIRONMENT: "BATCH", SLURM_PROCID: "0", SLURM_NTASKS: "4", SLURM_JOB_ID: "77" };
+    expect(identify(script).engine).toBe("none");
+    expect(identify({ ...script, SLURM_STEP_ID: "0" })).toMatchObject({ engine: "slurm", rank: 0, worldSize: 4 });
+  });
+
+  test("a step of one task within a larger allocation is a world of one", () => {
+    expect(identify({ ...SLURM_TASK, SLURM_PROCID: "0", SLURM_STEP_NUM_TASKS: "1" }).worldSize).toBe(1);
+  });
+
+  test("RANK or WORLD_SIZE alone, or an empty value, means nothing", () => {
+    expect(identify({ RANK: "3" }).engine).toBe("none");
+    expect(identify({ WORLD_SIZE: "3" }).engine).toBe("none");
+    expect(identify({ SHARDRUN_RANK: "", SHARDRUN_WORLD_SIZE: "", RANK: "1", WORLD_SIZE: "2" }).engine).toBe(
+      "torchrun",
+    );
+  });
+});
+
+describe("what tells the run apart", () => {
+  test.each<[string, Variables, string | undefined]>([
+    ["the launcher's id before all others", { ...OPENMPI, SHARDRUN_RUN_ID: "abc" }, "abc"],
+    ["Open MPI's namespace", OPENMPI, "1335099393"],
+    ["Slurm's step", SLURM_TASK, "77.3"],
+    ["torchrun's id, meeting place and restart", TORCHRUN, "none:localhost:29500:0"],
+    ["PMI's port", { PMI_RANK: "0", PMI_SIZE: "2", PMI_PORT: "hosta:4242" }, "hosta:4242"],
+    ["nothing", { RANK: "0", WORLD_SIZE: "2" }, undefined],
+  ])("%s", (_, env, expected) => {
+    expect(readEnvironment(env).runId).toBe(expected);
+  });
+});
+
+describe("settings", () => {
+  test("defaults", () => {
+    expect(readEnvironment({})).toMatchObject({
+      coordinator: undefined,
+      secret: undefined,
+      runId: undefined,
+      masterAddress: undefined,
+      agentFd: undefined,
+      startTimeoutMs: 30_000,
+      collectives: "auto",
+      onnxRuntimePath: undefined,
+      numThreads: undefined,
+    });
+  });
+
+  test("all that can be set", () => {
+    const environment = readEnvironment({
+      SHARDRUN_COORDINATOR: "127.0.0.1:4000",
+      SHARDRUN_SECRET: SECRET,
+      SHARDRUN_AGENT_FD: "3",
+      SHARDRUN_START_TIMEOUT_MS: "500",
+      SHARDRUN_COLLECTIVES: "tcp",
+      SHARDRUN_ONNXRUNTIME: "/opt/libonnxruntime.so",
+      OMP_NUM_THREADS: "4,2",
+      MASTER_ADDR: "hosta",
+    });
+    expect(environment).toMatchObject({
+      coordinator: "127.0.0.1:4000",
+      agentFd: 3,
+      startTimeoutMs: 500,
+      collectives: "tcp",
+      onnxRuntimePath: "/opt/libonnxruntime.so",
+      numThreads: 4,
+      masterAddress: "hosta",
+    });
+    expect(Buffer.from(environment.secret!).toString("hex")).toBe(SECRET);
+  });
+
+  test("a coordinator may be an IPv6 address", () => {
+    expect(readEnvironment({ SHARDRUN_COORDINATOR: "[::1]:4000", SHARDRUN_SECRET: SECRET }).coordinator).toBe(
+      "[::1]:4000",
+    );
+  });
+});
+
+describe("what is refused", () => {
+  test.each<[Variables, string]>([
+    [
+      { SHARDRUN_RANK: "4", SHARDRUN_WORLD_SIZE: "4" },
+      'SHARDRUN_RANK is "4" but SHARDRUN_WORLD_SIZE is "4": expected a rank from 0 to 3.',
+    ],
+    [
+      { SHARDRUN_RANK: "1", SHARDRUN_WORLD_SIZE: "two" },
+      'SHARDRUN_WORLD_SIZE is "two": expected an integer, 1 or more.',
+    ],
+    [
+      { OMPI_COMM_WORLD_RANK: "1", OMPI_COMM_WORLD_SIZE: "0" },
+      'OMPI_COMM_WORLD_SIZE is "0": expected an integer, 1 or more.',
+    ],
+    [{ PMI_RANK: "-1", PMI_SIZE: "2" }, 'PMI_RANK is "-1": expected an integer, 0 or more.'],
+    [{ SLURM_PROCID: "1.5", SLURM_NTASKS: "2" }, 'SLURM_PROCID is "1.5": expected an integer, 0 or more.'],
+    [{ RANK: "0x1", WORLD_SIZE: "2" }, 'RANK is "0x1": expected an integer, 0 or more.'],
+    [
+      { RANK: "99999999999999999999", WORLD_SIZE: "2" },
+      'RANK is "99999999999999999999": expected an integer, 0 or more.',
+    ],
+    [{ SHARDRUN_RANK: "1" }, 'SHARDRUN_RANK is "1" but SHARDRUN_WORLD_SIZE is not set. Set both, or neither.'],
+    [
+      { SHARDRUN_WORLD_SIZE: "4" },
+      'SHARDRUN_WORLD_SIZE is "4" but SHARDRUN_RANK is not set. Set it to this process\'s rank, 0 to 3.',
+    ],
+    [
+      { RANK: "1", WORLD_SIZE: "2", LOCAL_RANK: "2", LOCAL_WORLD_SIZE: "2" },
+      'LOCAL_RANK is "2" on a host with 2 ranks: expected 0 to 1.',
+    ],
+    [
+      { RANK: "1", WORLD_SIZE: "2", LOCAL_RANK: "1", LOCAL_WORLD_SIZE: "4" },
+      'LOCAL_WORLD_SIZE is "4", more than the 2 ranks of the world (WORLD_SIZE).',
+    ],
+    [{ SHARDRUN_COORDINATOR: "hosta" }, 'SHARDRUN_COORDINATOR is "hosta": expected host:port.'],
+    [{ SHARDRUN_COORDINATOR: "hosta:70000" }, 'SHARDRUN_COORDINATOR is "hosta:70000": expected host:port.'],
+    [
+      { SHARDRUN_COORDINATOR: "hosta:4000" },
+      'SHARDRUN_COORDINATOR is "hosta:4000" but SHARDRUN_SECRET is not set: every connection proves the run\'s secret. ' +
+        "Set SHARDRUN_SECRET to the same 64 hexadecimal digits on every rank.",
+    ],
+    [
+      { SHARDRUN_SECRET: "topsecret" },
+      "SHARDRUN_SECRET has 9 characters: expected 64 hexadecimal digits, the same on every rank.",
+    ],
+    [{ SHARDRUN_AGENT_FD: "2" }, 'SHARDRUN_AGENT_FD is "2": expected an integer, 3 or more.'],
+    [{ SHARDRUN_START_TIMEOUT_MS: "0" }, 'SHARDRUN_START_TIMEOUT_MS is "0": expected an integer, 1 or more.'],
+    [{ SHARDRUN_COLLECTIVES: "pigeon" }, 'SHARDRUN_COLLECTIVES is "pigeon": expected one of auto, shm, tcp.'],
+    [{ OMP_NUM_THREADS: "many" }, 'OMP_NUM_THREADS is "many": expected an integer, 1 or more.'],
+  ])("%j", (env, message) => {
+    expect(() => readEnvironment(env)).toThrow(expect.objectContaining({ name: UsageError.name, message }));
+  });
+});
