@@ -110,11 +110,23 @@ function transpose({ node, shapes: [x] }: Sight): Known[] {
   return [perm?.kind === "ints" ? perm.value.map((axis) => x[axis]!) : x.toReversed()];
 }
 
-function slice({ node, shapes: [x], values }: Sight): Known[] {
-  const axes = values[3];
+function slice({ node, shapes: [x], values: [, starts, ends, axes, steps] }: Sight): Known[] {
   if (x === undefined || axes === undefined) return [];
-  const sliced = axes.map((axis) => normalizeAxis(axis, x.length));
-  return [x.map((size, axis) => (sliced.includes(axis) ? `${node.outputs[0]}[${axis}]` : size))];
+  const sizes = [...x];
+  axes.forEach((given, i) => {
+    const axis = normalizeAxis(given, x.length);
+    const size = x[axis];
+    const [start, end] = [starts?.[i], ends?.[i]];
+    const isKnown = typeof size === "number" && start !== undefined && end !== undefined && (steps?.[i] ?? 1) === 1;
+    sizes[axis] = isKnown ? sliceSize(size, start, end) : `${node.outputs[0]}[${axis}]`;
+  });
+  return [sizes];
+}
+
+/** Bounds may count from the end, or lie beyond it. */
+function sliceSize(size: number, start: number, end: number): number {
+  const [begin, stop] = [start, end].map((bound) => Math.min(Math.max(bound < 0 ? bound + size : bound, 0), size));
+  return Math.max(stop! - begin!, 0);
 }
 
 /** Attention gives [B, S, N*H]; present is the same memory as past. Packed q|k|v is wider than the result. */

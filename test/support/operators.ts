@@ -39,6 +39,12 @@ function erf(x: number): number {
 const gelu = (x: number): number => (x / 2) * (1 + erf(x / Math.SQRT2));
 const fastGelu = (x: number): number => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 
+/** The attribute `axis`, counted from the front. */
+function axisOf(node: GraphNode, { shape }: Tensor): number {
+  const axis = number(node, "axis", 0);
+  return axis < 0 ? axis + shape.length : axis;
+}
+
 /** x [.., m, k] @ w [k, n] or [.., k, n], each perhaps transposed; alpha scales. */
 const product: Operator = ([a, b, bias], node) => {
   const transB = number(node, "transB", 0) === 1;
@@ -211,7 +217,7 @@ const rotaryEmbedding: Operator = ([x, positions, cos, sin], node) => {
 };
 
 const gather: Operator = ([data, indices], node) => {
-  const axis = number(node, "axis", 0);
+  const axis = axisOf(node, data!);
   const shape = [...data!.shape.slice(0, axis), ...indices!.shape, ...data!.shape.slice(axis + 1)];
   const end = axis + indices!.shape.length;
   return [
@@ -222,7 +228,7 @@ const gather: Operator = ([data, indices], node) => {
 };
 
 const split: Operator = ([x, sizes], node) => {
-  const axis = number(node, "axis", 0);
+  const axis = axisOf(node, x!);
   const total = x!.shape[axis]!;
   const size = Math.ceil(total / node.outputs.length);
   const chosen = sizes ? [...sizes.data] : node.outputs.map((_, i) => Math.min(size, total - i * size));
@@ -320,7 +326,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   RotaryEmbedding: rotaryEmbedding,
   Gather: gather,
   Split: split,
-  Concat: (inputs, node) => [concatenate(inputs as Tensor[], number(node, "axis", 0))],
+  Concat: (inputs, node) => [concatenate(inputs as Tensor[], axisOf(node, inputs[0]!))],
   Reshape: reshape,
   Transpose: transpose,
   Slice: slice,

@@ -10,6 +10,7 @@ import { packed, scaled, units, type Cut } from "../cut.ts";
 import {
   REPLICATE,
   alignWith,
+  carry,
   findCut,
   intAttribute,
   shard,
@@ -100,14 +101,10 @@ export const rotaryEmbedding: Rule = (step) => {
   const numUnits = Number(step.inputs[0]?.shape?.[found.axis]) / headDim;
   if (!Number.isInteger(numUnits) || found.axis === 3) return whole(step, "heads of a known size are needed");
   const heads = units(numUnits);
-  if (!step.cuts.unify(found.cut, scaled(heads, headDim)))
+  if (!step.cuts.unify(found.cut, scaled(heads, headDim))) {
     return whole(step, `the cut is not made of heads of ${headDim}`);
-  return {
-    reads: step.inputs.map((input, i) => (i === 0 ? input.layout : REPLICATE)),
-    writes: [step.inputs[0]!.layout],
-    reason: "the same for every head",
-    ...(numHeads > 0 && { attributes: { num_heads: heads } }),
-  };
+  }
+  return { ...carry(step, 0, step.inputs[0]!.layout), ...(numHeads > 0 && { attributes: { num_heads: heads } }) };
 };
 
 /** Without num_heads a head is as wide as the cos cache [positions, H/2] says. */

@@ -1,0 +1,385 @@
+/** The rows of THE TABLE, one by one: how values and weights lie, where a collective goes, and what is refused and why. */
+import { describe, expect, test } from "@jest/globals";
+import { PartitionError } from "../../../src/errors.ts";
+import { partition } from "../../../src/partition/partition.ts";
+import type { Plan } from "../../../src/partition/plan.ts";
+import { TABLE } from "../../../src/partition/table.ts";
+import { GraphSketch, PLAIN } from "../../support/graph-sketch.ts";
+import { OPERATORS } from "../../support/operators.ts";
+import { compareSharded } from "../../support/sharded-parity.ts";
+
+const D = 8;
+const F = 12;
+
+/** Every cut of these sketches must also compute the right thing. */
+function planOf(sketch: GraphSketch, worldSize = 2): Plan {
+  const { plan, difference } = compareSharded(sketch.build(), { worldSize }, { batch: 2, numNew: 3, vocabSize: 7 });
+  expect(difference).toBeLessThan(1e-9);
+  return plan;
+}
+
+function lies(plan: Plan, value: string): string {
+  const sharding = plan.values.get(value)!;
+  return sharding.kind === "Shard" ? `Shard(${sharding.axis})` : sharding.kind;
+}
+
+function weightsOf(plan: Plan): string[] {
+  return plan.weights.map(({ node, sharding, role, reason }) =>
+    [node, sharding.kind === "Shard" ? `Shard(${sharding.axis})` : sharding.kind, role || reason].join(" "),
+  );
+}
+
+function collectivesOf(plan: Plan): string[] {
+  return plan.collectives.map(({ kind, value, insideGraph }) => `${kind} ${value}${insideGraph ? "" : " outside"}`);
+}
+
+/** x -> up -> (something) -> down, whose names are fixed. */
+function sandwich(between: (sketch: GraphSketch, x: string) => string, width = F): GraphSketch {
+  const sketch = new GraphSketch();
+  const up = sketch.product(sketch.embed(7, D), D, F, PLAIN, "up");
+  const down = sketch.product(between(sketch, up), width, D, PLAIN, "down");
+  sketch.output(sketch.node("Relu", [down], {}, "last"), ["B", "S", D]);
+  return sketch;
+}
+
+describe("product", () => {
+  test.each([
+    { op: "MatMul", transB: false, column: "Shard(1)", row: "Shard(0)" },
+    { op: "Gemm", transB: false, column: "Shard(1)", row: "Shard(0)" },
+    { op: "Gemm", transB: true, column: "Shard(0)", row: "Shard(1)" },
+    { op: "FusedMatMul", transB: true, column: "Shard(0)", row: "Shard(1)" },
+  ] as const)("$op transB=$transB: columnParallel $column, rowParallel $row", ({ op, transB, column, row }) => {
+    const sketch = new GraphSketch();
+    const up = sketch.product(sketch.embed(7, D), D, F, { op, transB, bias: false }, "up");
+    const down = sketch.product(sketch.node("Relu", [up]), F, D, { op, transB, bias: false }, "down");
+    sketch.output(down, ["B", "S", D]);
+    const plan = planOf(sketch);
+    expect(weightsOf(plan).slice(1)).toEqual([`up ${column} columnParallel`, `down ${row} rowParallel`]);
+    expect([lies(plan, "up"), lies(plan, "down")]).toEqual(["Shard(2)", "Partial"]);
+    expect(collectivesOf(plan)).toEqual(["allReduce down"]);
+  });
+
+  test.each(["MatMul", "FusedMatMul", "Gemm"] as const)("%s: a column bias is cut, a row bias is added once", (op) => {
+    const sketch = new GraphSketch();
+    const up = sketch.product(sketch.embed(7, D), D, F, { op, transB: true, bias: true }, "up");
+    sketch.output(sketch.product(up, F, D, { op, transB: true, bias: true }, "down"), ["B", "S", D]);
+    const biases = weightsOf(planOf(sketch)).filter((line) => /^(up|down)/.test(line) && !line.includes("rowParallel"));
+    expect(biases.map((line) => line.replace("/bias", "")).at(-1)).toBe("down Replicate added once, to a whole value");
+    expect(biases.join()).toContain("Shard(0) columnParallel");
+  });
+
+  test("with nothing that closes the cut it is not cut", () => {
+    const sketch = new GraphSketch();
+    sketch.output(sketch.product(sketch.embed(7, D), D, F, PLAIN, "only"), ["B", "S", F]);
+    const plan = planOf(sketch);
+    expect(weightsOf(plan)[1]).toBe('only Replicate graph output "only" is whole on every rank');
+    expect(plan.collectives).toEqual([]);
+  });
+
+  test("two row-parallel products that are added share one allReduce", () => {
+    const sketch = new GraphSketch();
+    const x = sketch.embed(7, D);
+    const branches = ["left", "right"].map((name) => {
+      return sketch.product(sketch.product(x, D, F, PLAIN), F, D, PLAIN, name);
+    });
+    const sum = sketch.node("Add", branches, {}, "sum");
+    sketch.output(sketch.node("Add", [sum, x], {}, "residual"), ["B", "S", D]);
+    const plan = planOf(sketch);
+    expect(lies(plan, "sum")).toBe("Partial");
+    expect(collectivesOf(plan)).toEqual(["allReduce sum"]);
+  });
+
+  test("a scaled bias is refused", () => {
+    const sketch = new GraphSketch();
+    const w = sketch.weight([D, F]);
+    const x = sketch.embed(7, D);
+    sketch.nodes.push({
+      name: "up",
+      opType: "Gemm",
+      domain: "",
+      inputs: [x, w, sketch.weight([F])],
+      outputs: ["up"],
+      attributes: { beta: { kind: "float", value: 0.5 } },
+    });
+    sketch.output(sketch.product("up", F, D), ["B", "S", D]);
+    expect(weightsOf(planOf(sketch))[1]).toBe("up Replicate its bias is scaled");
+  });
+});
+
+describe("elementwise", () => {
+  test.each(["Relu", "Gelu", "FastGelu", "QuickGelu", "Sigmoid", "Tanh", "Erf", "Neg", "Identity", "Cast"])(
+    "%s carries a cut",
+    (op) => {
+      const plan = planOf(sandwich((sketch, x) => sketch.node(op, [x], {}, "between")));
+      expect(lies(plan, "between")).toBe("Shard(2)");
+      expect(collectivesOf(plan)).toEqual(["allReduce down"]);
+    },
+  );
+
+  test.each(["Add", "Sub", "Mul", "Div", "BiasGelu"])("%s: a weight along the cut axis is cut alike", (op) => {
+    const plan = planOf(sandwich((sketch, x) => sketch.node(op, [x, sketch.weight([F])], {}, "between")));
+    expect(weightsOf(plan)).toContain("between Shard(0) columnParallel");
+  });
+
+  test("a weight of size 1 stays whole", () => {
+    const plan = planOf(sandwich((sketch, x) => sketch.node("Mul", [x, sketch.weight([1])], {}, "between")));
+    expect(lies(plan, "between")).toBe("Shard(2)");
+    expect(plan.weights.find(({ node }) => node === "between")?.sharding.kind).toBe("Replicate");
+  });
+
+  test("a whole value beside a cut one is refused", () => {
+    const plan = planOf(
+      sandwich((sketch, x) => {
+        const whole = sketch.embed(7, F);
+        return sketch.node("Mul", [x, whole], {}, "between");
+      }),
+    );
+    expect(weightsOf(plan)[1]).toBe('up Replicate node "between" (Mul): its inputs are not cut alike');
+  });
+
+  test("what is not linear needs the allReduce first", () => {
+    const plan = planOf(sandwich((sketch, x) => sketch.node("Relu", [x])));
+    expect([lies(plan, "down"), lies(plan, "last")]).toEqual(["Partial", "Replicate"]);
+  });
+});
+
+describe("normalization", () => {
+  test.each(["LayerNormalization", "SimplifiedLayerNormalization"] as const)("%s of a cut axis is refused", (op) => {
+    const plan = planOf(sandwich((sketch, x) => sketch.norm(x, F, op)));
+    expect(weightsOf(plan)[1]).toMatch(/^up Replicate node ".*" \(.*LayerNormalization\): .* needs the whole axis 2$/);
+  });
+
+  test("Softmax of the cut axis makes it whole; of a later axis it carries the cut", () => {
+    const refused = planOf(sandwich((sketch, x) => sketch.node("Softmax", [x], { axis: -1 }, "between")));
+    expect(weightsOf(refused)[1]).toBe('up Replicate node "between" (Softmax): Softmax needs the whole axis 2');
+
+    const carried = planOf(
+      sandwich((sketch, x) => {
+        const heads = sketch.node("Reshape", [x, sketch.integers([0, 0, 3, 4])]);
+        return sketch.node("Reshape", [sketch.node("Softmax", [heads], { axis: -1 }), sketch.integers([0, 0, 12])]);
+      }),
+    );
+    expect(collectivesOf(carried)).toEqual(["allReduce down"]);
+  });
+
+  test("a norm of a sum needs the sum", () => {
+    const sketch = sandwich((_, x) => x);
+    sketch.nodeWith(
+      "SkipSimplifiedLayerNormalization",
+      ["down", "gather_1", sketch.weight([D])],
+      ["norm", "", "", "s"],
+    );
+    sketch.output("s", ["B", "S", D]);
+    expect(collectivesOf(planOf(sketch))).toEqual(["allReduce down"]);
+  });
+});
+
+describe("movement", () => {
+  test("Split along the cut axis: gate and up in one product", () => {
+    const sketch = new GraphSketch();
+    const both = sketch.product(sketch.embed(7, D), D, 2 * F, PLAIN, "gate_up");
+    sketch.nodeWith("Split", [both], ["gate", "up"], { axis: -1, num_outputs: 2 });
+    const gated = sketch.node("Mul", [sketch.node("Relu", ["gate"]), "up"]);
+    sketch.output(sketch.product(gated, F, D, PLAIN, "down"), ["B", "S", D]);
+    const plan = planOf(sketch, 5);
+    const { sharding } = plan.weights[1]!;
+    expect(sharding).toMatchObject({ kind: "Shard", axis: 0 });
+    expect(sharding.kind === "Shard" && sharding.runs[4]).toEqual([
+      { begin: 10, end: 12 },
+      { begin: 22, end: 24 },
+    ]);
+    expect(plan.nodes[2]?.constants[1]).toEqual([
+      [3, 3],
+      [3, 3],
+      [2, 2],
+      [2, 2],
+      [2, 2],
+    ]);
+  });
+
+  test("Reshape, Transpose, Slice and Gather of other axes carry the cut", () => {
+    const plan = planOf(
+      sandwich((sketch, x) => {
+        const heads = sketch.node("Reshape", [x, sketch.integers([0, 0, 3, 4])], {}, "heads");
+        const turned = sketch.node("Transpose", [heads], { perm: [0, 2, 1, 3] }, "turned");
+        const cut = [0, 2].map((bound) => sketch.integers([bound]));
+        const sliced = sketch.node("Slice", [turned, ...cut, sketch.integers([3])], {}, "sliced");
+        const back = sketch.node("Transpose", [sliced], { perm: [0, 2, 1, 3] });
+        return sketch.node("Reshape", [back, sketch.integers([0, 0, -1])]);
+      }, 6),
+    );
+    expect(["heads", "turned", "sliced"].map((name) => lies(plan, name))).toEqual(["Shard(2)", "Shard(1)", "Shard(1)"]);
+    expect(collectivesOf(plan)).toEqual(["allReduce down"]);
+  });
+
+  test("a Partial is moved before it is added up", () => {
+    const sketch = sandwich((_, x) => x);
+    sketch.output(sketch.node("Gather", ["down", "logits_positions"], { axis: 1 }, "wanted"), ["B", "M", D]);
+    sketch.outputs.shift();
+    sketch.nodes.splice(-2, 1);
+    const plan = planOf(sketch);
+    expect(collectivesOf(plan)).toEqual(["allReduce wanted"]);
+  });
+
+  test("a gathered packed axis is put back in order", () => {
+    const sketch = new GraphSketch();
+    const both = sketch.product(sketch.embed(7, D), D, 2 * F, PLAIN, "gate_up");
+    sketch.nodeWith("Split", [both], ["gate", "up"], { axis: 2, num_outputs: 2 });
+    sketch.output(sketch.product(sketch.node("Mul", ["gate", "up"]), F, D), ["B", "S", D]);
+    sketch.output(both, ["B", "S", 2 * F]);
+    expect(collectivesOf(planOf(sketch, 3))).toContain("allGather gate_up");
+  });
+
+  test("the table of an embedding is replicated", () => {
+    expect(weightsOf(planOf(sandwich((_, x) => x)))[0]).toBe("gather_1 Replicate every rank looks up rows of it");
+  });
+});
+
+describe("head", () => {
+  test("is vocabularyParallel, its logits are gathered outside the graph", () => {
+    const sketch = new GraphSketch();
+    sketch.head(sketch.embed(7, D), D, 3);
+    const plan = planOf(sketch, 4);
+    expect(weightsOf(plan)[1]).toBe("logits Shard(0) vocabularyParallel");
+    expect(plan.weights[1]?.rankBytes).toEqual([32, 32, 32, 0]);
+    expect(collectivesOf(plan)).toEqual(["allGather logits outside"]);
+  });
+
+  test("tied to the embedding it is a second weight of the rank", () => {
+    const sketch = new GraphSketch();
+    const table = sketch.weight([7, D], "table");
+    sketch.node("FusedMatMul", [sketch.embed(7, D, table), table], { transB: 1 }, "logits");
+    sketch.output("logits", ["B", "S", 7]);
+    const plan = planOf(sketch);
+    expect(plan.weights.map(({ weight, localName, sharding }) => [weight, localName, sharding.kind])).toEqual([
+      ["table", "table", "Replicate"],
+      ["table", "table/2", "Shard"],
+    ]);
+  });
+});
+
+describe("attention", () => {
+  const heads = { headDim: 4, packed: true, bias: false, rotary: false };
+
+  test("key/value heads that several ranks hold are never added up", () => {
+    const sketch = new GraphSketch();
+    const x = sketch.embed(7, D);
+    const attended = sketch.attention(x, D, 0, { ...heads, numHeads: 3, numKeyValueHeads: 1, packed: false });
+    const key = sketch.nodes.find(({ name }) => name === attended)!.inputs[1]!;
+    const sum = sketch.node("Add", [sketch.product(attended, 12, D), sketch.product(key, 4, D)]);
+    sketch.output(sum, ["B", "S", D]);
+    expect(weightsOf(planOf(sketch))).toContain(
+      `${key} Replicate a product would add up key/value heads that several ranks hold`,
+    );
+  });
+
+  test("MultiHeadAttention and RotaryEmbedding are cut by heads", () => {
+    const sketch = new GraphSketch();
+    sketch.inputs.push({ name: "position_ids", dataType: "int64", shape: ["B", "S"] });
+    const x = sketch.embed(7, D);
+    const [q, k, v] = [0, 1, 2].map(() => sketch.product(x, D, 12));
+    const tables = [sketch.weight([6, 2]), sketch.weight([6, 2])];
+    const turned = [q!, k!].map((name) =>
+      sketch.node("RotaryEmbedding", [name, "position_ids", ...tables], { num_heads: 3 }),
+    );
+    const inputs = [...turned, v!, sketch.weight([36])];
+    const attended = sketch.node("MultiHeadAttention", inputs, { num_heads: 3 }, "attended");
+    sketch.output(sketch.product(attended, 12, D), ["B", "S", D]);
+    const plan = partition(sketch.build(), { worldSize: 2 });
+    expect(lies(plan, "attended")).toBe("Shard(2)");
+    expect(plan.nodes.at(-2)?.attributes).toEqual({ num_heads: [2, 1] });
+    expect(collectivesOf(plan)).toHaveLength(1);
+  });
+});
+
+describe("refusals", () => {
+  test("an op without a rule reads everything whole", () => {
+    const plan = planOf(sandwich((sketch, x) => sketch.node("Abs", [x], {}, "between")));
+    expect(weightsOf(plan)[1]).toBe('up Replicate node "between" (Abs): Abs has no rule');
+  });
+
+  function errorOf(run: () => unknown): string {
+    try {
+      run();
+    } catch (error) {
+      expect(error).toBeInstanceOf(PartitionError);
+      return (error as PartitionError).message;
+    }
+    throw new Error("nothing was refused");
+  }
+
+  test("random numbers", () => {
+    const sketch = sandwich((it, x) => it.node("RandomNormalLike", [x], {}, "noise"));
+    expect(errorOf(() => partition(sketch.build(), { worldSize: 2 }))).toBe(
+      'Partitioning node "noise" (RandomNormalLike) failed: it draws random numbers, which would differ on every rank. ' +
+        "Draw them outside the graph and hand them in as an input.",
+    );
+  });
+
+  test("a value that nothing produced", () => {
+    const sketch = sandwich((it) => it.node("Relu", ["nowhere"], {}, "between"));
+    expect(errorOf(() => partition(sketch.build(), { worldSize: 2 }))).toBe(
+      'Partitioning node "between" (Relu) failed: its input "nowhere" is no graph input, weight or output of an earlier node. ' +
+        "Put the nodes in topological order.",
+    );
+  });
+
+  test("features that do not meet", () => {
+    const sketch = new GraphSketch();
+    sketch.output(sketch.product(sketch.embed(7, D), 9, F, PLAIN, "up"), ["B", "S", F]);
+    expect(errorOf(() => partition(sketch.build(), { worldSize: 2 }))).toBe(
+      'Partitioning node "up" (FusedMatMul) failed: 8 features meet 9; its inputs are "gather_1" [B, S, 8], "w_2" [12, 9]. ' +
+        "Check the weight's layout and transB.",
+    );
+  });
+
+  test("heads that cannot share key/value heads", () => {
+    const sketch = new GraphSketch();
+    const attention = { numHeads: 4, numKeyValueHeads: 3, headDim: 2, packed: true, bias: false, rotary: false };
+    const attended = sketch.attention(sketch.embed(7, D), D, 0, attention);
+    sketch.output(sketch.product(attended, 8, D), ["B", "S", D]);
+    expect(errorOf(() => partition(sketch.build(), { worldSize: 2 }))).toBe(
+      'Partitioning node "attention_4" (GroupQueryAttention) failed: 4 heads cannot share 3 key/value heads evenly; ' +
+        'its inputs are "fusedmatmul_3" [B, S, 20], "past_key_values.0.key" [B, 3, 6, 2], "past_key_values.0.value" [B, 3, 6, 2], ' +
+        '"seqlens_k" [B], "total_sequence_length" []. num_heads must be a multiple of kv_num_heads.',
+    );
+  });
+
+  test("a packed product that is not made of heads", () => {
+    const sketch = new GraphSketch();
+    const qkv = sketch.product(sketch.embed(7, D), D, 21, PLAIN, "qkv");
+    const attended = sketch.node("GroupQueryAttention", [qkv], { num_heads: 4, kv_num_heads: 2 }, "attention");
+    sketch.output(attended, ["B", "S", 8]);
+    expect(errorOf(() => partition(sketch.build(), { worldSize: 2 }))).toBe(
+      'Partitioning node "attention" (GroupQueryAttention) failed: its first input is not 8 heads of one size; ' +
+        'its inputs are "qkv" [B, S, 21]. Its last axis must be a multiple of the number of heads.',
+    );
+  });
+
+  test.each([
+    { world: { worldSize: 0 }, what: "expected worldSize to be a positive integer, received 0." },
+    { world: { worldSize: 1.5 }, what: "expected worldSize to be a positive integer, received 1.5." },
+    {
+      world: { worldSize: 3, rankWeights: [1, 1] },
+      what: "expected one rank weight for each of 3 ranks, received 2.",
+    },
+    {
+      world: { worldSize: 2, rankWeights: [1, -1] },
+      what: "expected rank weights that are 0 or more, finite and not all 0, received [1, -1].",
+    },
+    {
+      world: { worldSize: 2, rankWeights: [0, 0] },
+      what: "expected rank weights that are 0 or more, finite and not all 0, received [0, 0].",
+    },
+    {
+      world: { worldSize: 2, rankWeights: [NaN, 1] },
+      what: "expected rank weights that are 0 or more, finite and not all 0, received [NaN, 1].",
+    },
+  ])("a world of $world", ({ world, what }) => {
+    expect(errorOf(() => partition(sandwich((_, x) => x).build(), world))).toBe(`Partitioning failed: ${what}`);
+  });
+});
+
+test("the interpreter knows every op of the table but those no sketch uses", () => {
+  expect(Object.keys(TABLE).filter((op) => OPERATORS[op] === undefined)).toEqual(["Clip", "Exp", "Where"]);
+});
