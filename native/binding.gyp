@@ -25,6 +25,7 @@
         "onnxruntime/tensor.cc",
         "onnxruntime/mapped_file.cc",
         "onnxruntime/key_value_cache.cc",
+        "onnxruntime/collective_kernels.cc",
         "onnxruntime/collective_ops.cc",
         "onnxruntime/session.cc",
         "binding/environment.cc",

@@ -65,6 +65,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(26, Status*, CreateCustomOpDomain, (const char* domain, CustomOpDomain**))                                                 \
   X(27, Status*, CustomOpDomain_Add, (CustomOpDomain*, const CustomOp*))                                                       \
   X(28, Status*, AddCustomOpDomain, (SessionOptions*, CustomOpDomain*))                                                        \
+  X(37, Status*, SessionGetOutputName, (const Session*, size_t index, Allocator*, char** name))                                \
   X(49, Status*, CreateTensorWithDataAsOrtValue, (const MemoryInfo*, void* data, size_t bytes, const int64_t* shape,            \
                                                   size_t ndim, ElementType, Value**))                                          \
   X(51, Status*, GetTensorMutableData, (Value*, void** data))                                                                  \

@@ -9,23 +9,12 @@
 // same order. AllReduce works in place where onnxruntime's planner allows.
 #pragma once
 
-#include <cstdint>
-#include <exception>
 #include <memory>
-#include <vector>
 
-#include "../collectives/communicator.h"
+#include "collective_kernels.h"
 #include "runtime.h"
 
 namespace shardrun::ort {
-
-// What the kernels of one session share. One run at a time uses it.
-struct CollectiveState {
-  Communicator* communicator;
-  uint64_t nanoseconds = 0;              // spent in collectives since the run began
-  std::exception_ptr failure = nullptr;  // what a collective threw: onnxruntime would only carry its message
-  std::vector<uint8_t> gathered = {};    // scratch of AllGather
-};
 
 // The domain for a session's options. It must outlive the session, and so must `state`.
 class CollectiveOps {

@@ -22,8 +22,9 @@ std::atomic<const Runtime*> opened = nullptr;
 
 void Check(const Api& api, Status* status, const std::string& what) {
   if (status == nullptr) return;
-  const std::string message = what + ": " + api.GetErrorMessage(status);
+  std::string message = what + ": " + api.GetErrorMessage(status);
   api.ReleaseStatus(status);
+  message.erase(message.find_last_not_of(" \n") + 1);
   throw Error(Error::Kind::kExecution, message);
 }
 

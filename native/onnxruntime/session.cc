@@ -1,7 +1,8 @@
 #include "session.h"
 
-#include <chrono>
 #include <cstring>
+
+#include "stopwatch.h"
 
 namespace shardrun::ort {
 
@@ -77,6 +78,15 @@ std::vector<FetchedTensor> CopyOutputs(const IoBinding* binding, const std::vect
   return outputs;
 }
 
+std::string ReadFirstOutputName(const Session* session) {
+  char* name = nullptr;
+  Check(GetApi().SessionGetOutputName(session, 0, Runtime::Get().allocator(), &name),
+        "Reading an output's name failed");
+  const std::string copy = name;
+  Check(GetApi().AllocatorFree(Runtime::Get().allocator(), name), "Reading an output's name failed");
+  return copy;
+}
+
 }  // namespace
 
 SharedPrepackedWeights MakePrepackedWeights() {
@@ -93,15 +103,25 @@ GraphSession::GraphSession(const SessionConfig& config)
       collective_ops_(&collective_state_) {
   const OwnedSessionOptions options = MakeOptions(config, weights_, collective_ops_.domain());
   Session* session = nullptr;
-  Check(GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(
-            Runtime::Get().env(), config.model, config.model_bytes, options.get(), prepacked_weights_.get(), &session),
-        "Creating the session on rank " + std::to_string(communicator_->rank()) + " failed");
+  CheckGraph(
+      GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(
+          Runtime::Get().env(), config.model, config.model_bytes, options.get(), prepacked_weights_.get(), &session),
+      "Creating the session on rank " + std::to_string(communicator_->rank()) + " failed");
   session_.reset(session);
+  first_output_ = ReadFirstOutputName(session);
+}
+
+void GraphSession::CheckGraph(Status* status, const std::string& what) const {
+  if (status != nullptr && collective_state_.failure) {
+    GetApi().ReleaseStatus(status);
+    std::rethrow_exception(collective_state_.failure);
+  }
+  Check(status, what);
 }
 
 RunOutcome GraphSession::Run(const RunRequest& request) {
   const Api& api = GetApi();
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   const std::string what = "Running the graph on rank " + std::to_string(communicator_->rank()) + " failed";
   collective_state_.nanoseconds = 0;
   collective_state_.failure = nullptr;
@@ -109,24 +129,25 @@ RunOutcome GraphSession::Run(const RunRequest& request) {
   IoBinding* raw = nullptr;
   Check(api.CreateIoBinding(session_.get(), &raw), what);
   const OwnedBinding binding(raw);
-  for (const TensorView& feed : request.feeds)
-    Check(api.BindInput(raw, feed.name.c_str(), MakeValue(feed).get()), what);
+  for (const TensorView& feed : request.feeds) {
+    const OwnedValue value = MakeValue(feed);
+    Check(api.BindInput(raw, feed.name.c_str(), value.get()), what);
+  }
   for (const std::string& name : request.fetch) {
     Check(api.BindOutputToDevice(raw, name.c_str(), Runtime::Get().cpu()), what);
   }
-  if (request.cache) BindCache(raw, request);
-
-  Status* status = api.RunWithBinding(session_.get(), nullptr, raw);
-  if (status != nullptr && collective_state_.failure) {
-    api.ReleaseStatus(status);
-    std::rethrow_exception(collective_state_.failure);
+  const bool has_cache = request.cache && !request.cache->tensors().empty();
+  if (has_cache) BindCache(raw, request);
+  // onnxruntime wants an output to compute: a prompt's chunk on a rank without heads asks for none.
+  if (!has_cache && request.fetch.empty()) {
+    Check(api.BindOutputToDevice(raw, first_output_.c_str(), Runtime::Get().cpu()), what);
   }
-  Check(status, what);
+
+  CheckGraph(api.RunWithBinding(session_.get(), nullptr, raw), what);
 
   RunOutcome outcome;
   outcome.outputs = CopyOutputs(raw, request.fetch);
-  outcome.nanoseconds = static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
+  outcome.nanoseconds = stopwatch.nanoseconds();
   outcome.collective_nanoseconds = collective_state_.nanoseconds;
   return outcome;
 }

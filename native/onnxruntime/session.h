@@ -25,7 +25,7 @@ SharedPrepackedWeights MakePrepackedWeights();
 struct SessionConfig {
   const void* model = nullptr;  // ONNX; read only while the session is created
   size_t model_bytes = 0;
-  std::vector<TensorView> weights;  // their memory must outlive the session
+  std::vector<TensorView> weights;  // of the shapes that the model declares; their memory must outlive the session
   int intra_threads = 1;
   SharedPrepackedWeights prepacked_weights;  // null: the session's own
   std::shared_ptr<Communicator> communicator;
@@ -54,6 +54,9 @@ class GraphSession {
   RunOutcome Run(const RunRequest& request);
 
  private:
+  // Throws what a collective of the graph threw, else as Check does.
+  void CheckGraph(Status* status, const std::string& what) const;
+
   // In the order in which they must outlive each other.
   std::shared_ptr<Communicator> communicator_;
   SharedPrepackedWeights prepacked_weights_;
@@ -61,6 +64,7 @@ class GraphSession {
   CollectiveState collective_state_;
   CollectiveOps collective_ops_;
   OwnedSession session_;
+  std::string first_output_;
 };
 
 }  // namespace shardrun::ort

@@ -10,14 +10,16 @@ size_t CountElements(const std::vector<int64_t>& shape) {
   return count;
 }
 
-// [1, 7, 4096]
+}  // namespace
+
 std::string Print(const std::vector<int64_t>& shape) {
   std::string text = "[";
-  for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  for (const int64_t size : shape) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(size);
+  }
   return text + "]";
 }
-
-}  // namespace
 
 size_t TypedShape::num_elements() const { return CountElements(shape); }
 

@@ -37,6 +37,9 @@ struct TypedShape {
   size_t num_bytes() const { return num_elements() * BytesOf(type); }
 };
 
+// [1, 7, 4096], for messages.
+std::string Print(const std::vector<int64_t>& shape);
+
 // A Value over the view's memory. Throws Error(kUsage) when its bytes are not what type and shape say.
 OwnedValue MakeValue(const TensorView& view);
 TypedShape ReadTypedShape(const Value* value);

@@ -74,14 +74,34 @@ export function openRuntime(): string {
 let lastCommunicatorId = 0;
 
 /** A world of one rank. */
-export function connectAlone(): Promise<Communicator> {
-  return native().connect(undefined, {
-    id: ++lastCommunicatorId,
-    epoch: 0,
-    rank: 0,
-    worldSize: 1,
-    peers: [{ rank: 0, host: "localhost", address: "" }],
-    transport: "auto",
-    timeoutMs: 10_000,
-  });
+export async function connectAlone(): Promise<Communicator> {
+  const [communicator] = await connectWorld(1);
+  return communicator!;
+}
+
+/** All ranks of a world in this process, each with a thread of its own. */
+export async function connectWorld(worldSize: number, timeoutMs = 10_000): Promise<Communicator[]> {
+  const id = ++lastCommunicatorId;
+  const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
+  const listeners = ranks.map((rank) =>
+    native().listen({ runId: `test-${process.pid}-${id}`, rank, tcpHost: "127.0.0.1", secret: new Uint8Array(32) }),
+  );
+  const peers = listeners.map(({ address }, rank) => ({ rank, host: "localhost", address }));
+  const communicators = await Promise.all(
+    ranks.map((rank) =>
+      native().connect(listeners[rank], { id, epoch: 0, rank, worldSize, peers, transport: "auto", timeoutMs }),
+    ),
+  );
+  for (const listener of listeners) listener.close();
+  return communicators;
+}
+
+/** What an action throws or rejects with. */
+export async function errorOf(action: () => unknown): Promise<unknown> {
+  try {
+    await action();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("expected an error, there was none");
 }

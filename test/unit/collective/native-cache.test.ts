@@ -2,9 +2,19 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { native, type Communicator, type KeyValueCache, type Session } from "../../../src/collective/native.ts";
-import { UsageError } from "../../../src/errors.ts";
+import { ExecutionError, UsageError } from "../../../src/errors.ts";
 import { encodeModel } from "../../../src/model/onnx-format.ts";
-import { connectAlone, float32, graph, int32, node, numbersOf, openRuntime, value } from "../../support/tiny-graph.ts";
+import {
+  connectAlone,
+  errorOf,
+  float32,
+  graph,
+  int32,
+  node,
+  numbersOf,
+  openRuntime,
+  value,
+} from "../../support/tiny-graph.ts";
 
 const NUM_HEADS = 4;
 const NUM_KEY_VALUE_HEADS = 2;
@@ -202,23 +212,16 @@ describe("memory", () => {
 });
 
 describe("refusals", () => {
+  const token = { reached: 0, newTokens: [tokenOf(1)] };
   const cases: [string, (cache: KeyValueCache) => unknown, string][] = [
-    [
-      "rows",
-      (cache) =>
-        step(
-          cache,
-          1,
-          [1, 2].map(() => ({ reached: 0, newTokens: [tokenOf(1)] })),
-        ),
-      "Cache rows [1, 3) do not exist: the cache has 2.",
-    ],
+    ["rows", (cache) => step(cache, 1, [token, token]), "Cache rows [1, 3) do not exist: the cache has 2."],
     ["a row to copy", (cache) => cache.copyRow(2, 0, 1), "Cache rows [2, 3) do not exist: the cache has 2."],
+    ["a row to copy to", (cache) => cache.copyRow(0, -1, 1), "Cache rows [-1, 0) do not exist: the cache has 2."],
     ["positions", (cache) => cache.copyRow(0, 1, 17), "Cannot copy 17 positions: a cache row has 16."],
   ];
   test.each(cases)("%s that do not exist", async (_, act, message) => {
     const cache = createCache(2);
-    await expect(async () => act(cache)).rejects.toThrow(new UsageError(message));
+    expect(await errorOf(() => act(cache))).toEqual(new UsageError(message));
     cache.close();
   });
 
@@ -226,11 +229,16 @@ describe("refusals", () => {
     const cache = createCache(1);
     cache.close();
     const closed = new UsageError("The key/value cache is closed: create another one.");
-    expect(() => cache.copyRow(0, 0, 1)).toThrow(closed);
-    await expect(async () => step(cache, 0, [{ reached: 0, newTokens: [tokenOf(1)] }])).rejects.toThrow(closed);
+    expect(await errorOf(() => cache.copyRow(0, 0, 1))).toEqual(closed);
+    expect(await errorOf(() => step(cache, 0, [token]))).toEqual(closed);
   });
 
-  test("more memory than there is address space", () => {
-    expect(() => createCache(1024, 2 ** 40)).toThrow(new UsageError(""));
+  test("more memory than there is address space", async () => {
+    expect(await errorOf(() => createCache(1024, 2 ** 40))).toEqual(
+      new ExecutionError(
+        "Reserving a key/value cache of 1024 rows x 1099511627776 positions, 144115188075855872 bytes, failed: " +
+          "Cannot allocate memory. Lower maxContext or the number of rows.",
+      ),
+    );
   });
 });
