@@ -59,11 +59,11 @@ const HEADER = ["layer", "node", "weight", "sharding", "collective", "per rank"]
 function formatRows(plan: Plan): string[] {
   const collectives = new Map(plan.collectives.map((collective) => [collective.node, collective]));
   const layersOfRow = new Map<string, number[]>();
-  for (const weight of plan.weights) {
-    const { layer, name } = splitLayer(weight.node);
-    const collective = collectives.get(weight.node);
-    collectives.delete(weight.node);
-    const row = rowOf(name, weight, collective).join("\t");
+  for (const alike of groupAlike(plan.weights)) {
+    const { node } = alike[0]!;
+    const { layer, name } = splitLayer(node);
+    const row = rowOf(name, alike, collectives.get(node)).join("\t");
+    collectives.delete(node);
     layersOfRow.set(row, [...(layersOfRow.get(row) ?? []), ...(layer === undefined ? [] : [layer])]);
   }
   for (const collective of collectives.values()) {
@@ -73,13 +73,25 @@ function formatRows(plan: Plan): string[] {
   return alignColumns([HEADER, ...rows]);
 }
 
-function rowOf(name: string, weight: WeightPlan, collective: CollectivePlan | undefined): string[] {
+/** The weights of one node that have one shape and lie alike (the tables of sines and cosines) share a row. */
+function groupAlike(weights: readonly WeightPlan[]): WeightPlan[][] {
+  const groups = new Map<string, WeightPlan[]>();
+  for (const weight of weights) {
+    const key = JSON.stringify([weight.node, weight.shape, weight.dataType, weight.sharding]);
+    groups.set(key, [...(groups.get(key) ?? []), weight]);
+  }
+  return [...groups.values()];
+}
+
+function rowOf(name: string, alike: readonly WeightPlan[], collective: CollectivePlan | undefined): string[] {
+  const { shape, sharding, role, dataType, rankBytes } = alike[0]!;
+  const times = alike.length > 1 ? `${alike.length} x ` : "";
   return [
     name,
-    `[${weight.shape.join(", ")}]`,
-    describeSharding(weight.sharding, weight.role),
+    `${times}[${shape.join(", ")}]`,
+    describeSharding(sharding, role),
     collective === undefined ? "-" : describeCollective(collective),
-    `${describeBytesPerRank(weight.rankBytes)} ${SHORT_TYPES[weight.dataType]}`,
+    `${describeBytesPerRank(rankBytes.map((bytes) => bytes * alike.length))} ${SHORT_TYPES[dataType]}`,
   ];
 }
 

@@ -9,6 +9,7 @@ import {
   concatenate,
   countElements,
   describeShape,
+  offsetOf,
   take,
   tensorOf,
   type Tensor,
@@ -55,15 +56,15 @@ const product: Operator = ([a, b, bias], node) => {
   if (right.shape.at(transB ? -1 : -2) !== k)
     throw new Error(`${describeShape(left.shape)} @ ${describeShape(right.shape)} in ${node.name}`);
   const batch = broadcastShapes(left.shape.slice(0, -2), right.shape.slice(0, -2));
+  const alpha = number(node, "alpha", 1);
+  const [step, columnStep] = transB ? [1, k] : [n, 1];
   const result = tensorOf([...batch, left.shape.at(-2)!, n], (index) => {
-    const column = index.at(-1)!;
     const lead = index.slice(0, -2);
+    const row = offsetOf(left, [...lead, index.at(-2)!, 0]);
+    const column = offsetOf(right, [...lead, 0, 0]) + index.at(-1)! * columnStep;
     let sum = 0;
-    for (let i = 0; i < k; i++) {
-      const inRight = transB ? [column, i] : [i, column];
-      sum += at(left, [...lead, index.at(-2)!, i]) * at(right, [...lead, ...inRight]);
-    }
-    return sum * number(node, "alpha", 1);
+    for (let i = 0; i < k; i++) sum += left.data[row + i]! * right.data[column + i * step]!;
+    return sum * alpha;
   });
   const beta = number(node, "beta", 1);
   return bias === undefined

@@ -2,8 +2,9 @@
 import type { Graph } from "../../src/model/graph.ts";
 import { partition, type World } from "../../src/partition/partition.ts";
 import type { Plan, Sharding } from "../../src/partition/plan.ts";
-import { listIndices, type Stretch } from "../../src/partition/runs.ts";
+import { listIndices } from "../../src/partition/runs.ts";
 import { shardGraph } from "../../src/partition/shard-graph.ts";
+import { CACHE_LENGTH } from "./graph-sketch.ts";
 import { runGraph, runWorld, type Values } from "./interpreter.ts";
 import { describeShape, take, tensorOf, type Tensor } from "./tensor.ts";
 
@@ -13,24 +14,23 @@ export interface Sizes {
   readonly vocabSize: number;
 }
 
-/** Feeds for the graph inputs of the contract: `batch` rows, `numNew` tokens of which the caches hold none or one before. */
+/** Feeds for the graph inputs of the contract: `batch` rows, `numNew` tokens after one that the caches hold. */
 export function makeFeeds(graph: Graph, { batch, numNew, vocabSize }: Sizes): Values {
   const numPast = 1;
-  const sizes: Readonly<Record<string, number>> = { B: batch, S: numNew, M: numNew > 1 ? 2 : 1 };
+  const sizes: Readonly<Record<string, number>> = { B: batch, S: numNew, M: numNew > 1 ? 2 : 1, T: CACHE_LENGTH };
+  const fills: Readonly<Record<string, (index: readonly number[]) => number>> = {
+    input_ids: ([b, s]) => (b! * 5 + s! * 3 + 1) % vocabSize,
+    position_ids: ([, s]) => numPast + s!,
+    seqlens_k: () => numPast + numNew - 1,
+    total_sequence_length: () => numPast + numNew,
+    logits_positions: ([m]) => (m === 0 ? numNew - 1 : 0),
+  };
   return new Map(
     graph.inputs.map(({ name, shape }): [string, Tensor] => {
       const concrete = shape.map((size) => (typeof size === "number" ? size : sizes[size]!));
-      const fill: (index: readonly number[]) => number =
-        name === "input_ids"
-          ? ([b, s]) => (b! * 5 + s! * 3 + 1) % vocabSize
-          : name === "seqlens_k"
-            ? () => numPast + numNew - 1
-            : name === "total_sequence_length"
-              ? () => numPast + numNew
-              : name === "logits_positions"
-                ? ([m]) => (m === 0 ? numNew - 1 : 0)
-                : (index) => Math.sin(index.reduce((sum, i) => sum * 7 + i + 1, name.length));
-      return [name, tensorOf(concrete, fill)];
+      const made = (index: readonly number[]): number =>
+        Math.sin(index.reduce((sum, i) => sum * 7 + i + 1, name.length));
+      return [name, tensorOf(concrete, fills[name] ?? made)];
     }),
   );
 }
@@ -42,38 +42,39 @@ export interface Comparison {
   readonly difference: number;
 }
 
-/** The largest difference between the whole graph's outputs and the ranks'. Throws when they do not even fit. */
+/** Cuts a graph and compares. */
 export function compareSharded(graph: Graph, world: World, sizes: Sizes): Comparison {
-  const feeds = makeFeeds(graph, sizes);
-  const expected = runGraph(graph, feeds);
   const plan = partition(graph, world);
   const graphs = Array.from({ length: world.worldSize }, (_, rank) => shardGraph(graph, plan, rank));
-  const outputs = runWorld(
-    graphs,
-    graphs.map((local, rank) => {
-      return new Map(local.inputs.map(({ name }) => [name, shardOf(feeds.get(name)!, plan.values.get(name)!, rank)]));
-    }),
-  );
+  return { plan, graphs, difference: compareGraphs(graph, graphs, plan, sizes) };
+}
+
+/** The largest difference between the whole graph's outputs and the ranks'. Throws when they do not even fit. */
+export function compareGraphs(graph: Graph, shards: readonly Graph[], plan: Plan, sizes: Sizes): number {
+  const feeds = makeFeeds(graph, sizes);
+  const expected = runGraph(graph, feeds);
+  const localFeeds = shards.map(({ inputs }, rank) => {
+    return new Map(inputs.map(({ name }) => [name, shardOf(feeds.get(name)!, plan.values.get(name)!, rank)]));
+  });
+  const outputs = runWorld(shards, localFeeds);
   let difference = 0;
-  graphs.forEach((local, rank) => {
+  shards.forEach((shard, rank) => {
     for (const { name } of graph.outputs) {
       const isWhole = plan.collectives.some((entry) => entry.value === name && entry.insideGraph);
       const wanted = isWhole ? expected.get(name)! : shardOf(expected.get(name)!, plan.values.get(name)!, rank);
-      if (!local.outputs.some((output) => output.name === name)) {
-        if (wanted.data.length > 0) throw new Error(`rank ${rank} lacks output "${name}"`);
-        continue;
-      }
-      difference = Math.max(difference, distance(outputs[rank]!.get(name)!, wanted));
+      if (shard.outputs.some((output) => output.name === name)) {
+        difference = Math.max(difference, distance(outputs[rank]!.get(name)!, wanted));
+      } else if (wanted.data.length > 0) throw new Error(`rank ${rank} lacks output "${name}"`);
     }
   });
-  return { plan, graphs, difference };
+  return difference;
 }
 
 /** What a rank holds of a value. */
 export function shardOf(whole: Tensor, sharding: Sharding, rank: number): Tensor {
   if (sharding.kind === "Partial") throw new Error("a summand has no part in the whole");
   if (sharding.kind === "Replicate") return whole;
-  return take(whole, sharding.axis, listIndices((sharding.runs[rank] ?? []) as Stretch[]));
+  return take(whole, sharding.axis, listIndices(sharding.runs[rank] ?? []));
 }
 
 function distance(a: Tensor, b: Tensor): number {

@@ -30,13 +30,20 @@ export function tensorOf(shape: readonly number[], value: (index: readonly numbe
   return { shape, data };
 }
 
-/** The element at an index; an axis of size 1 is broadcast, missing leading axes too. */
-export function at({ shape, data }: Tensor, index: readonly number[]): number {
+/** Where an element lies; an axis of size 1 is broadcast, missing leading axes too. */
+export function offsetOf({ shape }: Tensor, index: readonly number[]): number {
+  const skipped = index.length - shape.length;
   let offset = 0;
-  shape.forEach((size, axis) => {
-    offset = offset * size + (size === 1 ? 0 : index[index.length - shape.length + axis]!);
-  });
-  return data[offset]!;
+  for (let axis = 0; axis < shape.length; axis++) {
+    const size = shape[axis]!;
+    offset = offset * size + (size === 1 ? 0 : index[skipped + axis]!);
+  }
+  return offset;
+}
+
+/** The element at an index, broadcast alike. */
+export function at(x: Tensor, index: readonly number[]): number {
+  return x.data[offsetOf(x, index)]!;
 }
 
 /** The shape that two shapes broadcast to. */
