@@ -25,6 +25,7 @@ export interface LeaveHandle {
 
 type Listener<T> = (event: T) => void;
 
+/** Does not keep its thread alive by itself; when that thread ends without leave(), the others take this rank for lost. */
 export class Membership {
   readonly leaveHandle: LeaveHandle;
   readonly #identity: WorldIdentity;
