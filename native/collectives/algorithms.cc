@@ -101,7 +101,7 @@ void Algorithms::AllGather(Frame frame, const void* input, void* output, const s
     size_t offset = first;
     for (int peer = 0; peer < world_size_; ++peer) {
       step_.takes[peer] = {{0, segment_bytes(peer)}, At(output, offset)};
-      if (peer == rank_) memmove(At(output, offset), At(input, first), segment_bytes(peer));
+      if (peer == rank_ && segment_bytes(peer) > 0) memmove(At(output, offset), At(input, first), segment_bytes(peer));
       offset += bytes_per_rank[peer];
     }
     Exchange(deadline);

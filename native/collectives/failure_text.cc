@@ -10,7 +10,12 @@ namespace {
 
 std::string Number(uint64_t value) { return std::to_string(value); }
 
-std::string Quoted(const std::string& label) { return label.empty() ? "" : "\"" + label + "\" "; }
+std::string Quoted(const std::string& label) { return label.empty() ? "" : "\"" + label + "\""; }
+
+// The label, if there is one, before what it labels.
+std::string Labelled(const std::string& label, const char* separator, const std::string& what) {
+  return label.empty() ? what : Quoted(label) + separator + what;
+}
 
 // "layers.3.o_proj" [14336] float32, 57344 bytes. Empty for a barrier.
 std::string What(const Frame& frame, const std::string& label) {
@@ -18,19 +23,20 @@ std::string What(const Frame& frame, const std::string& label) {
   switch (frame.op) {
     case Op::kAllReduce:
     case Op::kReduceScatter:
-      return Quoted(label) + "[" + Number(frame.call_bytes / ElementBytes(frame.type)) + "] " +
-             DataTypeName(frame.type) + ", " + bytes;
+      return Labelled(label, " ",
+                      "[" + Number(frame.call_bytes / ElementBytes(frame.type)) + "] " + DataTypeName(frame.type) +
+                          ", " + bytes);
     case Op::kBroadcastMessage:
-      return Quoted(label) + (frame.call_bytes == 0 ? "a message" : "a message of " + bytes);
+      return Labelled(label, ", ", frame.call_bytes == 0 ? "a message" : "a message of " + bytes);
     case Op::kBarrier:
-      return label.empty() ? "" : "\"" + label + "\"";
+      return Quoted(label);
     case Op::kAllGather:
     case Op::kBroadcast:
     case Op::kSend:
     case Op::kFailure:
       break;
   }
-  return Quoted(label) + bytes;
+  return Labelled(label, ", ", bytes);
 }
 
 // What a rank is doing, as the other side needs it to find the difference: step 7: allReduce (sum) of "a" [4] float32,
@@ -117,7 +123,7 @@ class Writer {
     // That a peer does not take a message of so many bytes has been said.
     const bool bytes_known = call_.frame.op == Op::kSend && call_.verb == std::string("send");
     const std::string label = call_.label;
-    const std::string what = !bytes_known ? What(call_.frame, label) : label.empty() ? "" : "\"" + label + "\"";
+    const std::string what = !bytes_known ? What(call_.frame, label) : Quoted(label);
     return what.empty() ? "" : preposition + what;
   }
   std::string LookAtOutput(const Failure& failure, const char* suspicion) const {

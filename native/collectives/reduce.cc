@@ -202,6 +202,7 @@ const char* DataTypeName(DataType type) {
 }
 
 void Reduce(void* out, const void* const* inputs, int num_inputs, size_t count, DataType type, ReduceOp op) {
+  if (count == 0) return;
   if (num_inputs == 1) {
     if (out != inputs[0]) memcpy(out, inputs[0], count * ElementBytes(type));
   } else if (op == ReduceOp::kSum) {

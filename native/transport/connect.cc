@@ -140,10 +140,11 @@ std::unique_ptr<Transport> ConnectTransport(const std::shared_ptr<Listener>& lis
   const auto ranks_on_host = std::count_if(options.peers.begin(), options.peers.end(), [&](const PeerAddress& peer) {
     return peer.host == options.peers[options.rank].host;
   });
-  const bool spin = SpinPays(static_cast<int>(ranks_on_host));
-  if (!use_shm) return std::make_unique<TcpTransport>(Mesh(std::move(sockets), abort, spin));
+  const bool keep_core = HasCorePerRank(static_cast<int>(ranks_on_host));
+  if (!use_shm) return std::make_unique<TcpTransport>(Mesh(std::move(sockets), abort, keep_core));
   ShmSegment segment = ShareSegment(options, sockets, {deadline, *abort});
-  return std::make_unique<ShmTransport>(options.rank, std::move(segment), Mesh(std::move(sockets), abort, spin), spin);
+  return std::make_unique<ShmTransport>(options.rank, std::move(segment), Mesh(std::move(sockets), abort, keep_core),
+                                        keep_core);
 }
 
 }  // namespace shardrun

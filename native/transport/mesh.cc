@@ -9,15 +9,15 @@
 
 namespace shardrun {
 
-Mesh::Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort, bool spin)
-    : abort_(std::move(abort)), spin_(spin) {
+Mesh::Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort, bool keep_core)
+    : abort_(std::move(abort)), keep_core_(keep_core) {
   for (size_t rank = 0; rank < sockets.size(); ++rank) {
     channels_.emplace_back(static_cast<int>(rank), std::move(sockets[rank]));
   }
 }
 
 void Mesh::Finish(const Deadline& deadline) {
-  while (!SpinUntil(spin_, [this] { return Progress(); })) {
+  while (!SpinUntil(keep_core_, [this] { return Progress(); })) {
     WaitForSockets(deadline);
     if (abort_->raised()) throw Failure(Failure::Reason::kAborted);
     if (deadline.Passed() && !Progress()) ThrowTimeout();

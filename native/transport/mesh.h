@@ -13,8 +13,8 @@ namespace shardrun {
 
 class Mesh {
  public:
-  // sockets: [worldSize], empty at this rank. `spin`: whether a core is free to poll on.
-  Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort, bool spin);
+  // sockets: [worldSize], empty at this rank. `keep_core`: whether every rank on this host has a core of its own.
+  Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort, bool keep_core);
 
   int world_size() const { return static_cast<int>(channels_.size()); }
   bool has_peer(int rank) const { return channels_[rank].fd() >= 0; }
@@ -36,7 +36,7 @@ class Mesh {
 
   std::vector<Channel> channels_;
   std::shared_ptr<AbortFlag> abort_;
-  bool spin_;
+  bool keep_core_;
 };
 
 }  // namespace shardrun

@@ -9,8 +9,8 @@
 
 namespace shardrun {
 
-ShmTransport::ShmTransport(int rank, ShmSegment segment, Mesh mesh, bool spin)
-    : rank_(rank), spin_(spin), segment_(std::move(segment)), mesh_(std::move(mesh)) {
+ShmTransport::ShmTransport(int rank, ShmSegment segment, Mesh mesh, bool keep_core)
+    : rank_(rank), keep_core_(keep_core), segment_(std::move(segment)), mesh_(std::move(mesh)) {
   mesh_.abort().OnRaise([this] { Ring(rank_); });
 }
 
@@ -43,7 +43,7 @@ void ShmTransport::Publish(const Step& step) {
 void ShmTransport::WaitForPosts(uint64_t sequence, const Deadline& deadline) {
   constexpr int kGlanceMs = 50;  // how often the sockets are looked at for peers that have gone
   next_missing_ = 0;
-  if (SpinUntil(spin_, [&] { return AllPosted(sequence); })) return;
+  if (SpinUntil(keep_core_, [&] { return AllPosted(sequence); })) return;
   Doorbell& doorbell = segment_.doorbell(rank_);
   while (true) {
     const uint32_t rings = doorbell.rings.load(std::memory_order_seq_cst);

@@ -14,7 +14,7 @@ namespace shardrun {
 
 class ShmTransport final : public Transport {
  public:
-  ShmTransport(int rank, ShmSegment segment, Mesh mesh, bool spin);
+  ShmTransport(int rank, ShmSegment segment, Mesh mesh, bool keep_core);
   ~ShmTransport() override;
 
   const char* name() const override { return "shm"; }
@@ -34,7 +34,7 @@ class ShmTransport final : public Transport {
   void Ring(int rank);
 
   int rank_;
-  bool spin_;
+  bool keep_core_;
   ShmSegment segment_;
   Mesh mesh_;
   int next_missing_ = 0;  // all peers before it have posted the step under way
