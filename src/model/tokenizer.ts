@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
-import { readJsonObject } from "./settings.ts";
+import { isJsonObject, readJsonObject } from "./settings.ts";
 import { createLibraryTokenizer, type LibraryTokenizer } from "./tokenizer-library.ts";
 
 /** Text to token ids and back. The files are read at the first use: a large vocabulary costs a second, and most ranks never see text. */
@@ -13,6 +13,8 @@ export class Tokenizer {
   private readonly directory: string;
   private readonly file: string;
   private library: LibraryTokenizer | undefined;
+  /** What tokenizer_config.json calls the unknown token. */
+  private unknownToken: string | undefined;
 
   /** @param directory of the checkpoint, with tokenizer.json and tokenizer_config.json */
   constructor(directory: string) {
@@ -51,9 +53,13 @@ export class Tokenizer {
     return this.load().id_to_token(id);
   }
 
-  /** The id that stands for tokens outside the vocabulary, if the tokenizer has one. */
+  /** The id that stands for tokens outside the vocabulary, if tokenizer.json or tokenizer_config.json names one. */
   get unknownTokenId(): number | undefined {
-    return this.load().model.unk_token_id;
+    const library = this.load();
+    return (
+      library.model.unk_token_id ??
+      (this.unknownToken === undefined ? undefined : library.token_to_id(this.unknownToken))
+    );
   }
 
   /** One more than the largest id. */
@@ -74,6 +80,7 @@ export class Tokenizer {
     const config = existsSync(configFile) ? readJsonObject(configFile) : {};
     try {
       this.library = createLibraryTokenizer(definition, config);
+      this.unknownToken = readTokenText(config.unk_token);
     } catch (cause) {
       throw new ModelError(`Reading "${this.file}" failed: ${(cause as Error).message}. Export the tokenizer again.`, {
         cause,
@@ -81,4 +88,10 @@ export class Tokenizer {
     }
     return this.library;
   }
+}
+
+/** The text of a special token, which settings give as text or as an object. */
+function readTokenText(token: unknown): string | undefined {
+  const text = isJsonObject(token) ? token.content : token;
+  return typeof text === "string" ? text : undefined;
 }

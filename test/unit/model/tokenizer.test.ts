@@ -75,6 +75,17 @@ test("without an unknown token, characters outside the vocabulary are dropped", 
   expect(tokenizer.decode(tokenizer.encode("hello é world"))).toBe("hello  world");
 });
 
+test.each(["<unk>", { content: "<unk>", special: true }])(
+  "the unknown token that only tokenizer_config.json names: %j",
+  (token) => {
+    const directory = mkdtempSync(join(root, "tokenizer-"));
+    writeSentencepieceTokenizer(directory, { unknown: false });
+    expect(new Tokenizer(directory).unknownTokenId).toBeUndefined();
+    writeFileSync(join(directory, "tokenizer_config.json"), JSON.stringify({ unk_token: token }));
+    expect(new Tokenizer(directory).unknownTokenId).toBe(0);
+  },
+);
+
 describe("a tokenizer that cannot be used", () => {
   test("none", () => {
     const tokenizer = new Tokenizer(root);
