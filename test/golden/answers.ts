@@ -6,7 +6,13 @@ import { expect } from "@jest/globals";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ForwardResult, GenerationResult, GenerationStepResult, LoadOptions, ScoringResult } from "../../src/index.ts";
+import type {
+  ForwardResult,
+  GenerationResult,
+  GenerationStepResult,
+  LoadOptions,
+  ScoringResult,
+} from "../../src/index.ts";
 import { runShardrun } from "../support/run-shardrun.ts";
 
 /** What each method gives back, as JSON. */
@@ -72,7 +78,7 @@ export function expectClose(actual: readonly number[], expected: readonly number
   expect(actual).toHaveLength(expected.length);
   const differences = actual.map((value, index) => Math.abs(value - expected[index]!));
   // NaN is no maximum: it must not pass.
-  expect(differences.every((difference) => difference <= tolerance) ? "close" : `differs by ${Math.max(...differences)}`).toBe(
-    "close",
-  );
+  expect(
+    differences.every((difference) => difference <= tolerance) ? "close" : `differs by ${Math.max(...differences)}`,
+  ).toBe("close");
 }

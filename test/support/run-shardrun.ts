@@ -53,7 +53,9 @@ export async function runNode(args: readonly string[], options: RunOptions = {})
     isLate = true;
     child.kill("SIGKILL");
   }, timeoutMs);
-  const exitCode = await new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
+  const exitCode = await new Promise<number | null>((resolve, reject) =>
+    child.on("error", reject).on("close", resolve),
+  );
   clearTimeout(timer);
   if (isLate) {
     throw new Error(`node ${args.join(" ")} did not end within ${timeoutMs} ms.\nstdout: ${stdout}\nstderr: ${stderr}`);
