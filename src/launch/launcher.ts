@@ -100,7 +100,7 @@ class Run {
       fileFailed: ({ message }) => this.#stop({ exitCode: EXIT_CODE_STOPPED, message }, FAILURE_GRACE_MS),
     });
     this.#agent = new AgentConnection(job, variables, {
-      refused: (refusal) => (this.#refusal = refusal),
+      refused: (refusal) => (this.#refusal ??= refusal),
       started: (rank, pid) => this.#reportStart(rank, pid),
       output: (rank, stream, chunk) => {
         this.#output.push(rank, stream, chunk);
