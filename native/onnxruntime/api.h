@@ -69,6 +69,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(49, Status*, CreateTensorWithDataAsOrtValue, (const MemoryInfo*, void* data, size_t bytes, const int64_t* shape,            \
                                                   size_t ndim, ElementType, Value**))                                          \
   X(51, Status*, GetTensorMutableData, (Value*, void** data))                                                                  \
+  X(59, Status*, SetDimensions, (TypeAndShape*, const int64_t* shape, size_t ndim))                                            \
   X(60, Status*, GetTensorElementType, (const TypeAndShape*, ElementType*))                                                    \
   X(61, Status*, GetDimensionsCount, (const TypeAndShape*, size_t* ndim))                                                      \
   X(62, Status*, GetDimensions, (const TypeAndShape*, int64_t* shape, size_t ndim))                                            \

@@ -14,24 +14,28 @@ Status* Fail(CollectiveState* state, const std::exception& error) {
   return GetApi().CreateStatus(ErrorCode::kFail, error.what());
 }
 
-// Output 0 has the type and shape of input 0. A size that is neither a number nor a name gets a name of its own:
-// onnxruntime would hand it on as the number -1.
-Status* InferSameShape(ShapeInferContext* context) {
+// Tells that output 0 has the type and the number of axes of input 0, and its sizes too if `same_sizes`. A size that is
+// neither a number nor a name gets a name of its own: onnxruntime would hand it on as the number -1.
+Status* InferShape(ShapeInferContext* context, bool same_sizes) {
   static std::atomic<uint64_t> num_unknown = 0;
   const Api& api = GetApi();
-  TypeAndShape* x = nullptr;  // the context's own
+  TypeAndShape* x = nullptr;  // the context's own, changed into the output's
   size_t ndim = 0;
   if (Status* failed = api.ShapeInferContext_GetInputTypeShape(context, 0, &x)) return failed;
   if (Status* failed = api.GetDimensionsCount(x, &ndim)) return failed;
-  std::vector<int64_t> shape(ndim);
-  std::vector<const char*> names(ndim);
-  if (Status* failed = api.GetDimensions(x, shape.data(), ndim)) return failed;
-  if (Status* failed = api.GetSymbolicDimensions(x, names.data(), ndim)) return failed;
+  if (ndim == 0) return nullptr;  // nothing is known
+  std::vector<int64_t> shape(ndim, -1);
+  std::vector<const char*> names(ndim, "");
+  if (same_sizes) {
+    if (Status* failed = api.GetDimensions(x, shape.data(), ndim)) return failed;
+    if (Status* failed = api.GetSymbolicDimensions(x, names.data(), ndim)) return failed;
+  }
   std::vector<std::string> given(ndim);
   for (size_t i = 0; i < ndim; ++i) {
     given[i] = shape[i] < 0 && *names[i] == '\0' ? "unknown_" + std::to_string(++num_unknown) : names[i];
     names[i] = given[i].c_str();
   }
+  if (Status* failed = api.SetDimensions(x, shape.data(), ndim)) return failed;
   if (Status* failed = api.SetSymbolicDimensions(x, names.data(), ndim)) return failed;
   return api.ShapeInferContext_SetOutputTypeShape(context, 0, x);
 }
@@ -74,14 +78,15 @@ struct CollectiveOps::Op : CustomOp {
         return Fail(&kernel->state(), error);
       }
     };
+    InferOutputShapeFn = [](const CustomOp*, ShapeInferContext* context) { return InferShape(context, false); };
     KernelDestroy = [](void* kernel) { delete static_cast<CollectiveKernel*>(kernel); };
   }
 
   static ElementType TypeOf(size_t index) { return index == 0 ? ElementType::kUndefined : ElementType::kInt32; }
   static Arity ArityOf(size_t index) { return index == 0 ? Arity::kRequired : Arity::kOptional; }
 
-  // Lets the planner put output 0 where input 0 is. It only asks when the op also infers its output's shape.
-  void AllowInPlace() {
+  // Output 0 has the sizes of input 0, and the planner may put it where input 0 is.
+  void KeepSizes() {
     static int zero = 0;
     GetMayInplace = [](int** input, int** output) -> size_t {
       *input = &zero;
@@ -89,7 +94,7 @@ struct CollectiveOps::Op : CustomOp {
       return 1;
     };
     ReleaseMayInplace = [](int*, int*) {};
-    InferOutputShapeFn = [](const CustomOp*, ShapeInferContext* context) { return InferSameShape(context); };
+    InferOutputShapeFn = [](const CustomOp*, ShapeInferContext* context) { return InferShape(context, true); };
   }
 
   const char* const name_;
@@ -101,7 +106,7 @@ CollectiveOps::CollectiveOps(CollectiveState* state)
     : all_reduce_(std::make_unique<Op>("AllReduce", state, MakeAllReduceKernel)),
       all_gather_(std::make_unique<Op>("AllGather", state, MakeAllGatherKernel)) {
   constexpr const char* what = "Registering the collectives failed";
-  all_reduce_->AllowInPlace();
+  all_reduce_->KeepSizes();
   CustomOpDomain* domain = nullptr;
   Check(GetApi().CreateCustomOpDomain("shardrun", &domain), what);
   domain_.reset(domain);

@@ -91,6 +91,34 @@ describe("AllReduce", () => {
     expect(communicators.map((communicator) => communicator.statistics().calls)).toEqual([8, 8, 8]);
   });
 
+  test("reduces what an AllGather, a Reshape or a Gather made, whose shapes onnxruntime does not know", async () => {
+    const sessions = await createSessions((rank) =>
+      graph({
+        inputs: [value("x", ["A", "B"])],
+        outputs: [value("y", ["C", "D"])],
+        nodes: [
+          node("AllGather", ["x"], ["all", "token_0"], { axis: 1, sizes: [2, 2, 2], label: "gathered" }, "shardrun"),
+          node("AllReduce", ["all", "token_0"], ["sum", "token_1"], { op: "sum", label: "sum" }, "shardrun"),
+          node("Shape", ["sum"], ["shape"]),
+          node("Reshape", ["sum", "shape"], ["reshaped"]),
+          node(
+            "AllReduce",
+            ["reshaped", "token_1"],
+            ["max", "token_2"],
+            { op: "max", label: `max of ${rank}` },
+            "shardrun",
+          ),
+          node("Add", ["max", "max"], ["y"]),
+        ],
+      }),
+    );
+    const results = await runAll(sessions, (rank) => ({ shape: [2, 2], numbers: [rank, 1, 2, 3] }), ["y"]);
+    for (const { outputs } of results) {
+      expect(outputs[0]?.shape).toEqual([2, 6]);
+      expect(numbersOf(outputs[0])).toEqual([0, 6, 6, 6, 12, 6, 12, 18, 12, 18, 12, 18]);
+    }
+  });
+
   test("reduces integers exactly", async () => {
     const sessions = await createSessions(() =>
       graph({
@@ -204,39 +232,56 @@ describe("AllGather", () => {
 });
 
 describe("failure", () => {
-  const x = { shape: [1, 2], numbers: [1, 2] };
+  const x = { feeds: [float32("x", [1, 2], [1, 2])], fetch: ["max"] };
 
-  test("an abort ends the runs under way with its own words", async () => {
+  test("an abort ends the runs under way, and later ones, in its own words", async () => {
     const sessions = await createSessions(() => CHAIN);
-    const waiting = sessions
-      .slice(1)
-      .map((session) => errorOf(() => session.run({ feeds: [float32("x", x.shape, x.numbers)], fetch: ["max"] })));
+    const waiting = sessions.slice(1).map((session) => errorOf(() => session.run(x)));
     await new Promise((resolve) => setTimeout(resolve, 50));
-    for (const communicator of communicators) communicator.abort("Rank 0 was stopped.", 0);
-    for (const error of await Promise.all(waiting)) console.log(error);
-    console.log(await errorOf(() => sessions[0]!.run({ feeds: [float32("x", x.shape, x.numbers)], fetch: ["max"] })));
+    native().abortAll("Rank 0 was stopped.", 0);
+    const stopped = new CollectiveError("Rank 0 was stopped.", { rank: 0 });
+    for (const error of await Promise.all(waiting)) {
+      expect(error).toBeInstanceOf(CollectiveError);
+      expect((error as CollectiveError).message).toContain("Rank 0 was stopped.");
+    }
+    expect(await errorOf(() => sessions[0]!.run(x))).toEqual(stopped);
   });
 
   test("a rank that does not come is named when time is up", async () => {
     communicators = await connectWorld(2, 200);
     open.push(...communicators);
     const sessions = await createSessions(() => CHAIN);
-    const error = await errorOf(() => sessions[1]!.run({ feeds: [float32("x", x.shape, x.numbers)], fetch: ["max"] }));
-    expect(error).toBeInstanceOf(CollectiveError);
-    console.log(error);
+    expect(await errorOf(() => sessions[1]!.run(x))).toEqual(
+      new CollectiveError(
+        "allReduce timed out after 200 ms on rank 1 (localhost): nothing received from rank 0 (localhost, shm) for " +
+          '"layers.0.o_proj" [2] float32, 8 bytes. Look at the output of rank 0, which may be stopped or busy, ' +
+          "or allow more time with timeoutMs.",
+        { rank: 0 },
+      ),
+    );
   });
 
   test("an op that it does not know", async () => {
-    const wrong = graph({
-      ...CHAIN,
-      nodes: [
-        node("AllReduce", ["x"], ["max"], { op: "mean", label: "x" }, "shardrun"),
-        node("Sub", ["max", "x"], ["difference"]),
-      ],
-      weights: {},
-    });
+    const mean = node("AllReduce", ["x"], ["max"], { op: "mean", label: "o_proj" }, "shardrun");
+    const wrong = graph({ ...CHAIN, nodes: [mean, node("Sub", ["max", "x"], ["difference"])], weights: {} });
     expect(await errorOf(() => createSessions(() => wrong))).toEqual(
-      new ExecutionError('AllReduce "x" cannot "mean": expected op sum or max.'),
+      new ExecutionError('AllReduce "o_proj" cannot "mean": expected op sum or max.'),
+    );
+  });
+
+  test("element types that do not travel", async () => {
+    const sessions = await createSessions(() =>
+      graph({
+        inputs: [value("x", [2])],
+        outputs: [{ name: "y", dataType: "int8", shape: [2] }],
+        nodes: [
+          node("Cast", ["x"], ["bytes"], { to: 3 }),
+          node("AllReduce", ["bytes"], ["y"], { op: "sum", label: "o_proj" }, "shardrun"),
+        ],
+      }),
+    );
+    expect(await errorOf(() => sessions[0]!.run({ feeds: [float32("x", [2], [1, 2])], fetch: ["y"] }))).toEqual(
+      new ExecutionError("Tensors of int8 do not travel in collectives."),
     );
   });
 });
