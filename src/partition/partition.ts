@@ -3,7 +3,7 @@
  * indices, and the plan is written down. The same graph and world give the same plan on every rank.
  */
 import { PartitionError } from "../errors.ts";
-import { DATA_TYPE_BYTES, type Graph, type GraphNode, type Weight } from "../model/graph.ts";
+import { DATA_TYPE_BYTES, type Dimension, type Graph, type GraphNode, type Weight } from "../model/graph.ts";
 import type { Cut } from "./cut.ts";
 import {
   localShape,
@@ -15,10 +15,12 @@ import {
   type Sharding,
   type WeightPlan,
 } from "./plan.ts";
-import { mayStayCut, propagate, type Walk } from "./propagate.ts";
+import { propagate } from "./propagate.ts";
 import { REPLICATE, type Flow, type Layout } from "./rule.ts";
 import { countIndices, type Stretch } from "./runs.ts";
 import { separateBias } from "./separate-bias.ts";
+import { inferShapes, type Shape } from "./shapes.ts";
+import type { Walk } from "./walk.ts";
 
 /** The ranks among which a graph is cut. */
 export interface World {
@@ -35,15 +37,16 @@ export function partition(graph: Graph, world: World): Plan {
   const rankWeights = checkWorld(world);
   const { worldSize } = world;
   const separated = separateBias(graph);
-  const walk = propagate(separated, worldSize);
+  const shapes = inferShapes(separated);
+  const walk = propagate(separated, shapes, worldSize);
   const deal = dealOnce(walk, rankWeights);
   return {
     worldSize,
     values: new Map([...walk.layouts].map(([name, layout]) => [name, settle(layout, deal)])),
-    shapes: walk.shapes,
+    shapes,
     nodes: separated.nodes.map((node, i) => planNode(node, walk.flows[i]!, worldSize, deal)),
     weights: planWeights(separated, walk, worldSize, deal),
-    collectives: planCollectives(separated, walk),
+    collectives: planCollectives(separated, walk, shapes),
   };
 }
 
@@ -113,7 +116,7 @@ function planWeights(graph: Graph, walk: Walk, worldSize: number, deal: Deal): W
         shape: weight.shape,
         dataType: weight.dataType,
         sharding,
-        role: layout.kind === "Shard" ? roleOf(layout.cut, flow, graph, walk) : "",
+        role: layout.kind === "Shard" ? roleOf(layout.cut, flow, walk) : "",
         rankBytes: Array.from({ length: worldSize }, (_, rank) => bytesOnRank(weight, sharding, rank)),
         reason: layout.kind === "Shard" ? "" : (flow.reason ?? ""),
       });
@@ -122,40 +125,35 @@ function planWeights(graph: Graph, walk: Walk, worldSize: number, deal: Deal): W
   return [...plans.values()];
 }
 
-function roleOf(cut: Cut, flow: Flow, graph: Graph, { cuts, layouts }: Walk): Role {
+function roleOf(cut: Cut, flow: Flow, { cuts, logits }: Walk): Role {
   if (flow.closes !== undefined) return "rowParallel";
-  const logits = graph.outputs.find(({ name }) => name === "logits");
-  const layout = logits && layouts.get(logits.name);
-  const reachesLogits =
-    layout?.kind === "Shard" && mayStayCut(logits!, layout, cuts) && cuts.areRelated(cut, layout.cut);
-  return reachesLogits ? "vocabularyParallel" : "columnParallel";
+  return logits !== undefined && cuts.areRelated(cut, logits.cut) ? "vocabularyParallel" : "columnParallel";
 }
 
 function bytesOnRank({ shape, dataType }: Weight, sharding: Sharding, rank: number): number {
   return localShape(shape, sharding, rank).reduce((bytes, size) => bytes * size, DATA_TYPE_BYTES[dataType]);
 }
 
-/** A collective for each value that is made whole, in the order of the nodes; the logits last, outside the graph. */
-function planCollectives(graph: Graph, { layouts, madeWhole, shapes }: Walk): CollectivePlan[] {
-  const outputs = new Map(graph.outputs.map((output) => [output.name, output]));
+/** A collective for each value that is made whole, in the order of the nodes; the logits are, outside the graph. */
+function planCollectives(
+  graph: Graph,
+  { layouts, madeWhole, logits }: Walk,
+  shapes: ReadonlyMap<string, Shape>,
+): CollectivePlan[] {
   return graph.nodes.flatMap((node) =>
     node.outputs.flatMap((value): CollectivePlan[] => {
-      const layout = layouts.get(value) ?? REPLICATE;
-      const isLogits = value === "logits" && layout.kind === "Shard" && outputs.has(value) && !madeWhole.has(value);
-      if (!madeWhole.has(value) && !isLogits) return [];
-      const shape = shapes.get(value) ?? outputs.get(value)?.shape;
-      return [
-        {
-          kind: layout.kind === "Partial" ? "allReduce" : "allGather",
-          value,
-          node: node.name,
-          shape,
-          elementsPerToken: (shape ?? []).reduce<number>((n, size) => (typeof size === "number" ? n * size : n), 1),
-          insideGraph: !isLogits,
-        },
-      ];
+      const insideGraph = madeWhole.has(value);
+      if (!insideGraph && (value !== "logits" || logits === undefined)) return [];
+      const kind = layouts.get(value)?.kind === "Partial" ? "allReduce" : "allGather";
+      const shape = shapes.get(value);
+      return [{ kind, value, node: node.name, shape, elementsPerToken: countFixed(shape ?? []), insideGraph }];
     }),
   );
+}
+
+/** Product of the sizes that are numbers. */
+function countFixed(shape: readonly Dimension[]): number {
+  return shape.reduce<number>((product, size) => (typeof size === "number" ? product * size : product), 1);
 }
 
 function checkWorld({ worldSize, rankWeights }: World): readonly number[] {

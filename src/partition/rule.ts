@@ -1,7 +1,7 @@
 /**
  * What a rule sees and what it says. A rule is a pure function of one node and of how its inputs lie; it says how each
  * input must be read and how each output lies. Rules never reduce or gather: reading a value otherwise than it lies is
- * what asks for the collective, and propagate.ts places it.
+ * what asks for the collective, and partition.ts writes it down.
  */
 import { PartitionError } from "../errors.ts";
 import type { Dimension, GraphNode } from "../model/graph.ts";
@@ -37,7 +37,7 @@ export interface Operand {
 }
 
 /** One node as its rule sees it. */
-export interface Step {
+export interface Op {
   readonly node: GraphNode;
   readonly inputs: readonly Operand[];
   readonly cuts: Cuts;
@@ -64,18 +64,18 @@ export interface Flow {
   readonly constants?: Readonly<Record<number, readonly (number | Cut)[]>>;
 }
 
-export type Rule = (step: Step) => Flow;
+export type Rule = (op: Op) => Flow;
 
 /** Everything whole: the answer where nothing better is right. */
-export function whole(step: Step, reason: string): Flow {
-  return { reads: step.inputs.map(() => REPLICATE), writes: step.node.outputs.map(() => REPLICATE), reason };
+export function whole(op: Op, reason: string): Flow {
+  return { reads: op.inputs.map(() => REPLICATE), writes: op.node.outputs.map(() => REPLICATE), reason };
 }
 
-/** The operand read in this layout, all others whole; every output the same way. */
-export function carry(step: Step, index: number, layout: Layout, output: Layout = layout): Flow {
+/** The first input read in this layout, all others whole; every output lies alike, or as `output` says. */
+export function carry(op: Op, layout: Layout, output: Layout = layout): Flow {
   return {
-    reads: step.inputs.map((_, i) => (i === index ? layout : REPLICATE)),
-    writes: step.node.outputs.map(() => output),
+    reads: op.inputs.map((_, i) => (i === 0 ? layout : REPLICATE)),
+    writes: op.node.outputs.map(() => output),
     reason: "the same for every index of the cut axis",
   };
 }
@@ -85,22 +85,22 @@ export function carry(step: Step, index: number, layout: Layout, output: Layout 
  * An operand left out, or with nothing to cut there (no such axis, or size 1), is read whole.
  * @returns undefined when it cannot be read so.
  */
-export function alignWith(step: Step, index: number, axis: number, cut: Cut): Layout | undefined {
-  const operand = step.inputs[index];
+export function alignWith(op: Op, index: number, axis: number, cut: Cut): Layout | undefined {
+  const operand = op.inputs[index];
   if (operand === undefined || operand.name === "") return REPLICATE;
   if (operand.shape === undefined) return undefined;
   const { layout, free } = operand;
-  if (layout.kind === "Shard" && layout.axis === axis && step.cuts.unify(layout.cut, cut)) return layout;
+  if (layout.kind === "Shard" && layout.axis === axis && op.cuts.unify(layout.cut, cut)) return layout;
   const size = operand.shape[axis];
   if (free && size === axisSize(cut)) return shard(axis, cut);
   return size === undefined || size === 1 ? REPLICATE : undefined;
 }
 
 /** The first input that is cut, and how. */
-export function findCut(step: Step): { index: number; axis: number; cut: Cut; ndim: number } | undefined {
-  for (const [index, { layout, shape }] of step.inputs.entries()) {
-    if (layout.kind === "Shard" && shape !== undefined)
-      return { index, axis: layout.axis, cut: layout.cut, ndim: shape.length };
+export function findCut(op: Op): { index: number; axis: number; cut: Cut; ndim: number } | undefined {
+  for (const [index, { layout, shape }] of op.inputs.entries()) {
+    if (layout.kind !== "Shard" || shape === undefined) continue;
+    return { index, axis: layout.axis, cut: layout.cut, ndim: shape.length };
   }
   return undefined;
 }
@@ -117,12 +117,12 @@ export function normalizeAxis(axis: number, ndim: number): number {
 }
 
 /** A graph that is wrong whatever the world: names node, op, shapes and what would be right. */
-export function wrongGraph(step: Step, what: string, remedy: string): PartitionError {
-  const shapes = step.inputs
+export function wrongGraph(op: Op, what: string, remedy: string): PartitionError {
+  const shapes = op.inputs
     .filter((input) => input.name !== "")
     .map((input) => `"${input.name}" ${input.shape === undefined ? "of unknown shape" : `[${input.shape.join(", ")}]`}`)
     .join(", ");
   return new PartitionError(
-    `Partitioning node "${step.node.name}" (${step.node.opType}) failed: ${what}; its inputs are ${shapes}. ${remedy}`,
+    `Partitioning node "${op.node.name}" (${op.node.opType}) failed: ${what}; its inputs are ${shapes}. ${remedy}`,
   );
 }

@@ -135,7 +135,7 @@ class ShardWriter {
     const inputs = this.#token === undefined ? [input] : [input, this.#token];
     this.#token = `${value}/token`;
     return {
-      name: `${producer.name}/${kind}`,
+      name: `${value}/${kind}`,
       opType: kind === "allReduce" ? "AllReduce" : "AllGather",
       domain: "shardrun",
       inputs,
@@ -166,11 +166,10 @@ class ShardWriter {
   /** Graph outputs alike; but the logits are there on every rank, without entries where it holds no vocabulary. */
   #localOutputs(): GraphValue[] {
     return this.#graph.outputs.flatMap((output) => {
-      const isWhole = this.#collectives.has(output.name);
-      if (isWhole) return [output];
-      if (this.#leftOut.has(output.name) && output.name !== "logits") return [];
-      if (this.#leftOut.has(output.name))
-        this.#nodes.push(node("Identity", output.name, [this.#zerosFor(output.name)], {}));
+      const { name } = output;
+      if (this.#collectives.has(name)) return [output];
+      if (this.#leftOut.has(name) && name !== "logits") return [];
+      if (this.#leftOut.has(name)) this.#nodes.push(node("Identity", name, [this.#zerosFor(name)], {}));
       return [this.#localValue(output)];
     });
   }

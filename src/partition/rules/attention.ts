@@ -19,7 +19,7 @@ import {
   type Flow,
   type Layout,
   type Rule,
-  type Step,
+  type Op,
 } from "../rule.ts";
 
 interface HeadCuts {
@@ -39,23 +39,23 @@ function cutHeads(numHeads: number, numKeyValueHeads: number, worldSize: number)
 }
 
 /** com.microsoft GroupQueryAttention, with q|k|v packed in its first input or as three. */
-export const groupQueryAttention: Rule = (step) => {
-  const numHeads = intAttribute(step.node, "num_heads", 0);
-  const numKeyValueHeads = intAttribute(step.node, "kv_num_heads", 0);
+export const groupQueryAttention: Rule = (op) => {
+  const numHeads = intAttribute(op.node, "num_heads", 0);
+  const numKeyValueHeads = intAttribute(op.node, "kv_num_heads", 0);
   if (numHeads < 1 || numKeyValueHeads < 1 || numHeads % numKeyValueHeads !== 0) {
     throw wrongGraph(
-      step,
+      op,
       `${numHeads} heads cannot share ${numKeyValueHeads} key/value heads evenly`,
       "num_heads must be a multiple of kv_num_heads.",
     );
   }
-  if (!isQueryCut(step)) return whole(step, "its query is whole");
-  const { heads, keyValueHeads } = cutHeads(numHeads, numKeyValueHeads, step.worldSize);
-  const isPacked = (step.inputs[1]?.name ?? "") === "";
-  const headDim = headDimOf(step, isPacked ? numHeads + 2 * numKeyValueHeads : numHeads);
+  if (!isQueryCut(op)) return whole(op, "its query is whole");
+  const { heads, keyValueHeads } = cutHeads(numHeads, numKeyValueHeads, op.worldSize);
+  const isPacked = (op.inputs[1]?.name ?? "") === "";
+  const headDim = headDimOf(op, isPacked ? numHeads + 2 * numKeyValueHeads : numHeads);
   const query = scaled(heads, headDim);
   const keyValue = scaled(keyValueHeads, headDim);
-  return attend(step, {
+  return attend(op, {
     reads: [
       [0, 2, isPacked ? packed([query, keyValue, keyValue]) : query],
       [1, 2, keyValue],
@@ -71,13 +71,13 @@ export const groupQueryAttention: Rule = (step) => {
 };
 
 /** com.microsoft MultiHeadAttention with query, key and value apart, [B, S, N*H] each. */
-export const multiHeadAttention: Rule = (step) => {
-  const numHeads = intAttribute(step.node, "num_heads", 0);
-  if ((step.inputs[1]?.name ?? "") === "") return whole(step, "packed query, key and value are not cut here");
-  if (!isQueryCut(step)) return whole(step, "its query is whole");
+export const multiHeadAttention: Rule = (op) => {
+  const numHeads = intAttribute(op.node, "num_heads", 0);
+  if ((op.inputs[1]?.name ?? "") === "") return whole(op, "packed query, key and value are not cut here");
+  if (!isQueryCut(op)) return whole(op, "its query is whole");
   const heads = units(numHeads);
-  const features = scaled(heads, headDimOf(step, numHeads));
-  return attend(step, {
+  const features = scaled(heads, headDimOf(op, numHeads));
+  return attend(op, {
     reads: [
       [0, 2, features],
       [1, 2, features],
@@ -93,34 +93,34 @@ export const multiHeadAttention: Rule = (step) => {
 };
 
 /** Rotary embedding of [B, S, N*H] or [B, N, S, H]: whole heads, each turned on its own. */
-export const rotaryEmbedding: Rule = (step) => {
-  const found = findCut(step);
-  if (found?.index !== 0) return whole(step, "its input is whole");
-  const numHeads = intAttribute(step.node, "num_heads", 0);
-  const headDim = found.ndim === 4 ? 1 : numHeads > 0 ? headDimOf(step, numHeads) : rotaryDim(step);
-  const numUnits = Number(step.inputs[0]?.shape?.[found.axis]) / headDim;
-  if (!Number.isInteger(numUnits) || found.axis === 3) return whole(step, "heads of a known size are needed");
+export const rotaryEmbedding: Rule = (op) => {
+  const found = findCut(op);
+  if (found?.index !== 0) return whole(op, "its input is whole");
+  const numHeads = intAttribute(op.node, "num_heads", 0);
+  const headDim = found.ndim === 4 ? 1 : numHeads > 0 ? headDimOf(op, numHeads) : rotaryDim(op);
+  const numUnits = Number(op.inputs[0]?.shape?.[found.axis]) / headDim;
+  if (!Number.isInteger(numUnits) || found.axis === 3) return whole(op, "heads of a known size are needed");
   const heads = units(numUnits);
-  if (!step.cuts.unify(found.cut, scaled(heads, headDim))) {
-    return whole(step, `the cut is not made of heads of ${headDim}`);
+  if (!op.cuts.unify(found.cut, scaled(heads, headDim))) {
+    return whole(op, `the cut is not made of heads of ${headDim}`);
   }
-  return { ...carry(step, 0, step.inputs[0]!.layout), ...(numHeads > 0 && { attributes: { num_heads: heads } }) };
+  return { ...carry(op, op.inputs[0]!.layout), ...(numHeads > 0 && { attributes: { num_heads: heads } }) };
 };
 
 /** Without num_heads a head is as wide as the cos cache [positions, H/2] says. */
-function rotaryDim(step: Step): number {
-  return 2 * Number(step.inputs[2]?.shape?.[1]);
+function rotaryDim(op: Op): number {
+  return 2 * Number(op.inputs[2]?.shape?.[1]);
 }
 
-function isQueryCut({ inputs }: Step): boolean {
+function isQueryCut({ inputs }: Op): boolean {
   return inputs[0]?.layout.kind === "Shard";
 }
 
-function headDimOf(step: Step, numHeads: number): number {
-  const headDim = Number(step.inputs[0]?.shape?.[2]) / numHeads;
+function headDimOf(op: Op, numHeads: number): number {
+  const headDim = Number(op.inputs[0]?.shape?.[2]) / numHeads;
   if (Number.isInteger(headDim)) return headDim;
   throw wrongGraph(
-    step,
+    op,
     `its first input is not ${numHeads} heads of one size`,
     "Its last axis must be a multiple of the number of heads.",
   );
@@ -134,16 +134,16 @@ interface HeadFlow {
 }
 
 /** Cuts the attention by heads if every input that has heads can be read so. */
-function attend(step: Step, { reads, writes, attributes }: HeadFlow): Flow {
-  const layouts = step.inputs.map(() => REPLICATE);
+function attend(op: Op, { reads, writes, attributes }: HeadFlow): Flow {
+  const layouts = op.inputs.map(() => REPLICATE);
   for (const [index, axis, cut] of reads) {
-    const layout = alignWith(step, index, axis, cut);
-    if (layout === undefined) return whole(step, `input ${index} is not cut by heads`);
+    const layout = alignWith(op, index, axis, cut);
+    if (layout === undefined) return whole(op, `input ${index} is not cut by heads`);
     if (index < layouts.length) layouts[index] = layout;
   }
   return {
     reads: layouts,
-    writes: writes.slice(0, step.node.outputs.length),
+    writes: writes.slice(0, op.node.outputs.length),
     reason: "the same for every head",
     attributes,
   };

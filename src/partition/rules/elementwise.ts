@@ -10,20 +10,20 @@
 import { PARTIAL, alignWith, findCut, shard, whole, type Rule } from "../rule.ts";
 
 /** Activations and arithmetic, with ONNX's broadcasting: shapes are aligned at their last axes. */
-export const elementwise: Rule = (step) => {
-  const found = findCut(step);
-  if (found === undefined) return whole(step, "applied to whole values");
-  const ndim = Math.max(...step.inputs.map(({ shape }) => shape?.length ?? 0));
+export const elementwise: Rule = (op) => {
+  const found = findCut(op);
+  if (found === undefined) return whole(op, "applied to whole values");
+  const ndim = Math.max(...op.inputs.map(({ shape }) => shape?.length ?? 0));
   const fromTheRight = found.axis - found.ndim;
-  const reads = step.inputs.map(({ shape }, i) => alignWith(step, i, fromTheRight + (shape?.length ?? 0), found.cut));
-  if (!reads.every((layout) => layout !== undefined)) return whole(step, "its inputs are not cut alike");
-  return { reads, writes: step.node.outputs.map(() => shard(fromTheRight + ndim, found.cut)) };
+  const reads = op.inputs.map(({ shape }, i) => alignWith(op, i, fromTheRight + (shape?.length ?? 0), found.cut));
+  if (!reads.every((layout) => layout !== undefined)) return whole(op, "its inputs are not cut alike");
+  return { reads, writes: op.node.outputs.map(() => shard(fromTheRight + ndim, found.cut)) };
 };
 
 /** Add, Sub, Identity: elementwise, and linear: summands in, summands out. */
-export const linear: Rule = (step) => {
-  if (step.inputs.every(({ layout }) => layout.kind === "Partial")) {
-    return { reads: step.inputs.map(() => PARTIAL), writes: [PARTIAL] };
+export const linear: Rule = (op) => {
+  if (op.inputs.every(({ layout }) => layout.kind === "Partial")) {
+    return { reads: op.inputs.map(() => PARTIAL), writes: [PARTIAL] };
   }
-  return findCut(step) === undefined ? whole(step, "added once, to a whole value") : elementwise(step);
+  return findCut(op) === undefined ? whole(op, "added once, to a whole value") : elementwise(op);
 };

@@ -5,13 +5,13 @@
 import { findCut, intAttribute, normalizeAxis, carry, whole, type Rule } from "../rule.ts";
 
 /** Norms over `axis` and all after it; Softmax over `axis` alone. Scale and bias lie along the normalised axes. */
-export const normalization: Rule = (step) => {
-  const found = findCut(step);
-  if (found === undefined) return whole(step, "a norm needs every feature");
-  const axis = normalizeAxis(intAttribute(step.node, "axis", -1), found.ndim);
-  if (found.index !== 0 || found.axis >= axis) return whole(step, `${step.node.opType} needs the whole axis ${axis}`);
-  return carry(step, 0, step.inputs[0]!.layout);
+export const normalization: Rule = (op) => {
+  const found = findCut(op);
+  if (found === undefined) return whole(op, "a norm needs every feature");
+  const axis = normalizeAxis(intAttribute(op.node, "axis", -1), found.ndim);
+  if (found.index !== 0 || found.axis >= axis) return whole(op, `${op.node.opType} needs the whole axis ${axis}`);
+  return carry(op, op.inputs[0]!.layout);
 };
 
 /** A norm of x + skip (+ bias), which also gives the sum: both must be whole. */
-export const skipNormalization: Rule = (step) => whole(step, "a norm needs every feature");
+export const skipNormalization: Rule = (op) => whole(op, "a norm needs every feature");

@@ -19,44 +19,44 @@ import {
   wrongGraph,
   type Flow,
   type Rule,
-  type Step,
+  type Op,
 } from "../rule.ts";
 
 /** MatMul, FusedMatMul, Gemm (whose bias separate-bias.ts has made an Add). */
-export const product: Rule = (step) => {
-  const [x, w] = step.inputs;
-  const isTurned = ["transA", "transBatchA", "transBatchB"].some((name) => intAttribute(step.node, name, 0) === 1);
-  if (isTurned) return whole(step, "its axes are turned");
-  if (step.inputs.length > 2) return whole(step, "its bias is scaled");
-  if (x?.shape === undefined || w?.shape === undefined) return whole(step, "the shape of an input is not known");
-  if (!w.free || w.shape.length !== 2) return productOfActivations(step);
+export const product: Rule = (op) => {
+  const [x, w] = op.inputs;
+  const isTurned = ["transA", "transBatchA", "transBatchB"].some((name) => intAttribute(op.node, name, 0) === 1);
+  if (isTurned) return whole(op, "its axes are turned");
+  if (op.inputs.length > 2) return whole(op, "its bias is scaled");
+  if (x?.shape === undefined || w?.shape === undefined) return whole(op, "the shape of an input is not known");
+  if (!w.free || w.shape.length !== 2) return productOfActivations(op);
 
-  const [inAxis, outAxis] = intAttribute(step.node, "transB", 0) === 1 ? [1, 0] : [0, 1];
+  const [inAxis, outAxis] = intAttribute(op.node, "transB", 0) === 1 ? [1, 0] : [0, 1];
   const last = x.shape.length - 1;
   const numIn = w.shape[inAxis];
   const numOut = w.shape[outAxis];
   if (typeof x.shape[last] === "number" && x.shape[last] !== numIn) {
-    throw wrongGraph(step, `${x.shape[last]} features meet ${numIn}`, "Check the weight's layout and transB.");
+    throw wrongGraph(op, `${x.shape[last]} features meet ${numIn}`, "Check the weight's layout and transB.");
   }
 
   if (x.layout.kind === "Shard" && x.layout.axis === last) {
     const { cut } = x.layout;
     return { reads: [x.layout, shard(inAxis, cut)], writes: [PARTIAL], closes: cut };
   }
-  if (x.layout.kind === "Shard") return carry(step, 0, x.layout);
-  if (step.refusal !== undefined || typeof numOut !== "number") return whole(step, step.refusal ?? "its size varies");
+  if (x.layout.kind === "Shard") return carry(op, x.layout);
+  if (op.refusal !== undefined || typeof numOut !== "number") return whole(op, op.refusal ?? "its size varies");
   const cut = units(numOut);
   return { reads: [REPLICATE, shard(outAxis, cut)], writes: [shard(last, cut)], opens: cut };
 };
 
 /** Attention written out: scores and weighted values, [B, N, S, H] @ [B, N, H, T], one product per head. */
-function productOfActivations(step: Step): Flow {
-  const found = findCut(step);
-  if (found === undefined) return whole(step, "neither factor is a weight");
+function productOfActivations(op: Op): Flow {
+  const found = findCut(op);
+  if (found === undefined) return whole(op, "neither factor is a weight");
   const fromTheRight = found.axis - found.ndim;
-  if (fromTheRight >= -2) return whole(step, "a product of two activations is cut along its batch axes only");
-  const reads = step.inputs.map(({ shape }, i) => alignWith(step, i, fromTheRight + (shape?.length ?? 0), found.cut));
-  if (!reads.every((layout) => layout !== undefined)) return whole(step, "its factors are not cut alike");
-  const ndim = Math.max(...step.inputs.map(({ shape }) => shape?.length ?? 0));
+  if (fromTheRight >= -2) return whole(op, "a product of two activations is cut along its batch axes only");
+  const reads = op.inputs.map(({ shape }, i) => alignWith(op, i, fromTheRight + (shape?.length ?? 0), found.cut));
+  if (!reads.every((layout) => layout !== undefined)) return whole(op, "its factors are not cut alike");
+  const ndim = Math.max(...op.inputs.map(({ shape }) => shape?.length ?? 0));
   return { reads, writes: [shard(fromTheRight + ndim, found.cut)] };
 }

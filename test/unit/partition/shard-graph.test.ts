@@ -155,7 +155,7 @@ describe("for any graph", () => {
     fc.assert(
       fc.property(arbitraryGraph, world, (graph, worldSize) => {
         const plan = partition(graph, { worldSize });
-        const planned = plan.collectives.filter(({ insideGraph }) => insideGraph).map((c) => `${c.node}/${c.kind}`);
+        const planned = plan.collectives.filter(({ insideGraph }) => insideGraph).map((c) => `${c.value}/${c.kind}`);
         for (const rank of shards(graph, worldSize)) {
           const called = collectives(rank);
           expect(called.map(({ name }) => name)).toEqual(planned);
