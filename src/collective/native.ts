@@ -200,7 +200,7 @@ export interface NativeAddon {
   createPrepackedWeights(): PrepackedWeights;
   createKeyValueCache(options: KeyValueCacheOptions): KeyValueCache;
   /** Maps bytes [offset, offset + numBytes) of a file read-only; any alignment of offset. */
-  mapFile(path: string, offset: number, numBytes: number): Uint8Array;
+  readonly mapFile: (path: string, offset: number, numBytes: number) => Uint8Array;
   /** Aborts every communicator of this process. From any thread. */
   abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */

@@ -42,8 +42,14 @@ function describeProcessors(): Row[] {
   const reason = numThreads === undefined ? "min(4, cores)" : "OMP_NUM_THREADS";
   return [
     ["host", `${hostname()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`],
-    ["cores", `${availableParallelism()} usable of ${cpus().length} (${cpus()[0]?.model.trim() ?? "unknown"}): as many slots`],
-    ["threads", `Generator.load: ${library} (${reason}); ready-made programs: all cores, divided by the ranks of this host`],
+    [
+      "cores",
+      `${availableParallelism()} usable of ${cpus().length} (${cpus()[0]?.model.trim() ?? "unknown"}): as many slots`,
+    ],
+    [
+      "threads",
+      `Generator.load: ${library} (${reason}); ready-made programs: all cores, divided by the ranks of this host`,
+    ],
     ["OMP_NUM_THREADS", numThreads === undefined ? "[not set]" : String(numThreads)],
   ];
 }

@@ -8,7 +8,10 @@ export const BUNDLED_MODEL = fileURLToPath(new URL("../../models/demo-stories", 
 
 export const MODEL_OPTIONS = {
   model: { ...VALUE, describe: "Checkpoint directory in Hugging Face layout [default: the bundled story teller]" },
-  "intra-threads": { ...VALUE, describe: 'Compute threads of each rank, or "auto": all cores it may use [default: auto]' },
+  "intra-threads": {
+    ...VALUE,
+    describe: 'Compute threads of each rank, or "auto": all cores it may use [default: auto]',
+  },
   "max-context": { ...VALUE, describe: "Positions of a sequence, prompt included [default: the model's]" },
   verify: { type: "boolean", describe: "Compare every step's hidden states over the ranks" },
 } as const;

@@ -1,0 +1,148 @@
+/**
+ * `shardrun bench`: how fast a model runs here, and where the time of a step goes. With --config it needs no checkpoint:
+ * one with random weights of that shape is written once into a cache directory.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Generator, type GeneratorStatistics } from "../api/generator.ts";
+import { MpiInfo } from "../api/mpi-info.ts";
+import { cacheDirectory, ROOT_RANK } from "../environment.ts";
+import { UsageError } from "../errors.ts";
+import { writeRandomCheckpoint } from "../model/random-checkpoint.ts";
+import { BENCH_CONFIGS } from "./bench-configs.ts";
+import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
+import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
+
+/** One measured run of prefill and decode. */
+interface Measurement {
+  readonly prefillTokensPerSecond: number;
+  readonly decodeTokensPerSecond: number;
+  /** Of a decode step's time. */
+  readonly collectiveShare: number;
+  readonly computeShare: number;
+}
+
+export const bench: Program = {
+  name: "bench",
+  describe: "Measures prefill and decode speed, load time, memory, and where the time of a decode step goes.",
+  options: {
+    ...MODEL_OPTIONS,
+    config: {
+      ...VALUE,
+      describe: `Random weights of this shape: ${Object.keys(BENCH_CONFIGS).join(", ")} or a config.json`,
+    },
+    "prompt-tokens": { ...VALUE, describe: "Tokens of the prompt [default: 128]" },
+    "new-tokens": { ...VALUE, describe: "Tokens to decode [default: 64]" },
+    repeat: { ...VALUE, describe: "Runs, of which the median is reported [default: 3]" },
+    json: { type: "boolean", describe: "Print one JSON object" },
+  },
+  examples: [["$0 bench -np 2 --config llama-160m --intra-threads 1", "two ranks with one thread each"]],
+  runsOnRanks: true,
+
+  async run(options) {
+    if (MpiInfo.getCurRank() !== ROOT_RANK) {
+      return 0; // follows: the engine serves rank 0
+    }
+    const directory = chooseModel(options);
+    const loadOptions = readLoadOptions(options);
+    const started = performance.now();
+    await using generator = await Generator.load(directory, loadOptions);
+    const loadSeconds = (performance.now() - started) / 1000;
+    const sizes = {
+      promptTokens: readCount(options, "prompt-tokens", 128),
+      newTokens: readCount(options, "new-tokens", 64),
+    };
+    const numRuns = readCount(options, "repeat", 3);
+    await measure(generator, { promptTokens: sizes.promptTokens, newTokens: 2 }); // warm-up
+    const runs: Measurement[] = [];
+    for (let run = 0; run < numRuns; run++) {
+      runs.push(await measure(generator, sizes));
+    }
+    const { ranks } = await generator.statistics();
+    const report = {
+      model: readText(options, "config") ?? directory,
+      ...sizes,
+      repeat: numRuns,
+      numRanks: ranks.length,
+      intraThreads: loadOptions.intraThreads,
+      prefillTokensPerSecond: medianOf(runs, "prefillTokensPerSecond"),
+      decodeTokensPerSecond: medianOf(runs, "decodeTokensPerSecond"),
+      collectiveShare: medianOf(runs, "collectiveShare"),
+      computeShare: medianOf(runs, "computeShare"),
+      weightBytesPerRank: ranks.map(({ weights }) => weights.mappedBytes + weights.copiedBytes),
+      privateBytesPerRank: ranks.map(({ privateBytes }) => privateBytes),
+      loadSeconds,
+    };
+    console.log(options["json"] === true ? JSON.stringify(report) : describeReport(report));
+    return 0;
+  },
+};
+
+/** The checkpoint named by --model, or one with random weights of the shape that --config names. */
+function chooseModel(options: ProgramArguments): string {
+  const name = readText(options, "config");
+  if (name === undefined) {
+    return readModelDirectory(options);
+  }
+  const config = BENCH_CONFIGS[name] ?? readConfigFile(name);
+  const key = createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
+  const directory = join(cacheDirectory(), "bench", key);
+  if (!existsSync(directory)) {
+    mkdirSync(join(directory, ".."), { recursive: true });
+    writeRandomCheckpoint(directory, config);
+  }
+  return directory;
+}
+
+function readConfigFile(file: string): Record<string, unknown> {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+  } catch (cause) {
+    throw new UsageError(
+      `--config expects ${Object.keys(BENCH_CONFIGS).join(", ")} or a config.json, received "${file}": ${(cause as Error).message}.`,
+      { cause },
+    );
+  }
+}
+
+function readCount(options: ProgramArguments, name: string, standard: number): number {
+  const count = readNumber(options, name) ?? standard;
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw new UsageError(`--${name} expects a whole number of at least 1, received "${readText(options, name)}".`);
+  }
+  return count;
+}
+
+/** One prompt, then newTokens decode steps; nothing ends the text early. */
+async function measure(generator: Generator, sizes: { promptTokens: number; newTokens: number }): Promise<Measurement> {
+  const { vocabSize } = generator.model.config;
+  const prompt = Array.from({ length: sizes.promptTokens }, (_, index) => (index * 7919) % vocabSize);
+  const before = await generator.statistics();
+  await generator.generateBatch([prompt], {
+    maxLength: sizes.newTokens + 1, // the first new token is the prefill's
+    includePromptInResult: false,
+    endToken: [],
+  });
+  const after = await generator.statistics();
+  const spent = (key: Exclude<keyof GeneratorStatistics, "ranks">): number => after[key] - before[key];
+  return {
+    prefillTokensPerSecond: spent("prefillTokens") / (spent("prefillNanoseconds") / 1e9),
+    decodeTokensPerSecond: spent("decodeTokens") / (spent("decodeNanoseconds") / 1e9),
+    collectiveShare: spent("decodeCollectiveNanoseconds") / spent("decodeNanoseconds"),
+    computeShare: spent("decodeComputeNanoseconds") / spent("decodeNanoseconds"),
+  };
+}
+
+function medianOf(runs: readonly Measurement[], key: keyof Measurement): number {
+  const sorted = runs.map((run) => run[key]).toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)]!;
+}
+
+function describeReport(report: Record<string, unknown>): string {
+  const width = Math.max(...Object.keys(report).map((key) => key.length));
+  const round = (value: unknown): unknown => (typeof value === "number" ? Number(value.toPrecision(4)) : value);
+  return Object.entries(report)
+    .map(([key, value]) => `${key.padEnd(width)}  ${[value].flat().map(round).join(" + ")}`)
+    .join("\n");
+}
