@@ -1,0 +1,76 @@
+/**
+ * Sessions whose process or thread ends without closing them; run as: node session-lifetime.mjs MODE. The ends: "script" (the script
+ * is over), "exit" (process.exit during a run), "terminate" (worker.terminate during a run), "workers" (two threads at work at once).
+ */
+import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
+import { native } from "../../dist/collective/native.js";
+import { findRuntimeLibrary } from "../../dist/collective/runtime-library.js";
+import { encodeModel } from "../../dist/model/onnx-format.js";
+
+const NUM_ELEMENTS = 1 << 20;
+
+// x: [C]   y: [C], a long way from x
+function encodeLongGraph() {
+  const names = ["x", ...Array.from({ length: 200 }, (_, i) => `h${i}`), "y"];
+  return encodeModel({
+    name: "long",
+    inputs: [{ name: "x", dataType: "float32", shape: ["C"] }],
+    outputs: [{ name: "y", dataType: "float32", shape: ["C"] }],
+    nodes: names.slice(1).map((output, i) => ({
+      name: output,
+      opType: "Tanh",
+      domain: "",
+      inputs: [names[i]],
+      outputs: [output],
+      attributes: {},
+    })),
+    weights: new Map(),
+  });
+}
+
+/** Starts runs of a session that nobody closes; resolves when the first has ended and the next is under way. */
+async function leaveRunning() {
+  native().openRuntime(findRuntimeLibrary());
+  const communicator = await native().connect(undefined, {
+    id: 1,
+    epoch: 0,
+    rank: 0,
+    worldSize: 1,
+    peers: [{ rank: 0, host: "localhost", address: "" }],
+    transport: "auto",
+    timeoutMs: 1000,
+  });
+  const session = await native().createSession({
+    model: encodeLongGraph(),
+    weights: [],
+    intraThreads: 2,
+    communicator,
+  });
+  const cache = native().createKeyValueCache({ numRows: 1, maxContext: 64, tensors: [] });
+  const feed = { name: "x", dataType: "float32", shape: [NUM_ELEMENTS], data: new Uint8Array(NUM_ELEMENTS * 4) };
+  const run = () => session.run({ feeds: [feed], fetch: ["y"], cache: { cache, firstRow: 0, numRows: 1 } });
+  await run();
+  return { next: run() };
+}
+
+const mode = isMainThread ? process.argv[2] : workerData;
+
+if (!isMainThread) {
+  const { next } = await leaveRunning();
+  parentPort.postMessage("running");
+  await next;
+} else if (mode === "script" || mode === "exit") {
+  await leaveRunning();
+  console.log("running");
+  if (mode === "exit") process.exit(3);
+} else {
+  const workers = Array.from(
+    { length: mode === "workers" ? 2 : 1 },
+    () => new Worker(new URL(import.meta.url), { workerData: mode }),
+  );
+  const running = workers.map((worker) => new Promise((resolve) => worker.once("message", resolve)));
+  const ended = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
+  await Promise.all(running);
+  if (mode === "terminate") await workers[0].terminate();
+  console.log((await Promise.all(ended)).join());
+}
