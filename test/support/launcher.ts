@@ -89,9 +89,11 @@ export class LauncherRun {
     });
   }
 
-  /** The pid of the only process whose command line holds `text`. */
-  pidOf(text: string): number {
-    const found = this.processes().filter(({ command }) => command.includes(text));
+  /** The pid of the only process whose command line holds `text`, and begins with a program of that name. */
+  pidOf(text: string, program = ""): number {
+    const found = this.processes().filter(
+      ({ command }) => command.includes(text) && command.split(" ")[0]!.endsWith(program),
+    );
     if (found.length !== 1) throw new Error(`${found.length} processes with "${text}": ${JSON.stringify(found)}`);
     return found[0]!.pid;
   }
