@@ -4,6 +4,7 @@ export default {
   testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/soak/"],
   extensionsToTreatAsEsm: [".ts"],
   testEnvironment: "node",
+  reporters: ["default", "<rootDir>/test/support/closing-line-reporter.js"],
   testTimeout: 60_000,
   maxWorkers: 2,
   transform: {
