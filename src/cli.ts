@@ -16,6 +16,7 @@ import { parseProgram, type Program } from "./programs/options.ts";
 const PROGRAMS: Readonly<Record<string, () => Promise<Program>>> = {
   generate: async () => (await import("./programs/generate.ts")).generate,
   plan: async () => (await import("./programs/plan.ts")).plan,
+  bench: async () => (await import("./programs/bench.ts")).bench,
   info: async () => (await import("./programs/info.ts")).info,
 };
 
@@ -50,6 +51,7 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
   if (!program.runsOnRanks || isRank || numRanks === 1) {
     return program.run(options, launchOptions);
   }
+  await program.check?.(options);
   const command = [process.execPath, fileURLToPath(import.meta.url), program.name, ...args];
   return launch({ ...launchOptions, numRanks }, command);
 }

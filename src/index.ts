@@ -5,9 +5,9 @@ export type {
   ForwardOptions,
   GeneratorStatistics,
   ScoreOptions,
-  Token,
   TokenStreamOptions,
 } from "./api/generator.ts";
+export type { Token } from "./api/inputs.ts";
 export type { LoadOptions } from "./api/load.ts";
 export { MpiInfo } from "./api/mpi-info.ts";
 export type { ForwardResult, GenerationResult, GenerationStepResult, ScoringResult } from "./api/results.ts";

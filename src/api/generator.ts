@@ -2,22 +2,17 @@
  * Generator: text generation, scores and logits of one model, over as many ranks as its load options say.
  * CTranslate2's Generator in camelCase; promises, AsyncIterable, AbortSignal and `await using` where Python blocks.
  */
-import { randomInt } from "node:crypto";
-import { checkPrompt } from "../decode/prompt.ts";
-import { resolveOptions, type DecodingOptions, type GenerationOptions } from "../decode/options.ts";
+import type { GenerationOptions } from "../decode/options.ts";
 import { logSoftmax, scoreTokens } from "../decode/score.ts";
 import { rankHypotheses } from "../decode/sequence.ts";
 import type { GeneratedSequence, StepStatistics, TokenEvent } from "../engine/messages.ts";
-import { UsageError } from "../errors.ts";
 import type { RankReport } from "../execute/rank.ts";
 import { loadModel, type Model } from "../model/model.ts";
-import { openEngine, type LoadOptions } from "./load.ts";
+import { resolveGenerationOptions, resolveInputs, resolveMaxContext, type Token } from "./inputs.ts";
+import { checkLoadOptions, leadsModel, openEngine, resolveThreads, type LoadOptions } from "./load.ts";
 import { gateResult, gateStream } from "./rank-gate.ts";
 import type { ForwardResult, GenerationResult, GenerationStepResult, ScoringResult } from "./results.ts";
 import { environment, type EngineOfModel } from "./world.ts";
-
-/** A token by its text or by its id. */
-export type Token = string | number;
 
 export interface CallOptions {
   /** Stops the call between two steps; it rejects with the signal's reason. */
@@ -75,16 +70,25 @@ export class Generator implements AsyncDisposable {
    * @throws {UsageError} when an option is wrong, {ModelError} when the model is missing, damaged or unknown
    */
   static async load(modelPath: string, options: LoadOptions = {}): Promise<Generator> {
-    const opened = await openEngine(options);
-    if (opened.engine === undefined) {
+    checkLoadOptions(options);
+    if (!leadsModel(options)) {
       return new Generator(undefined);
     }
-    const { engine } = opened;
+    // Read here first, so that a bad model is refused before any other rank hears of it, or is started.
+    const model = await loadModel(modelPath);
+    const maxContext = resolveMaxContext(model, options.maxContext);
+    const engine = await openEngine(options);
     try {
-      const model = await loadModel(modelPath);
-      const { model: id, maxContext } = await engine.engine.request({
+      const { directory, config } = model;
+      const { model: id } = await engine.engine.request({
         kind: "load",
-        load: { directory: model.directory, ...opened.request },
+        load: {
+          directory,
+          vocabSize: config.vocabSize,
+          maxContext,
+          intraThreads: resolveThreads(options, engine),
+          verify: options.verify ?? false,
+        },
       });
       return new Generator({ model, engine, id, maxContext });
     } catch (error) {
@@ -140,9 +144,11 @@ export class Generator implements AsyncDisposable {
       return gateResult(environment.identity.rank, "scoreBatch");
     }
     const { maxInputLength = 1024, signal } = options;
-    const inputs = tokens.map((input) => this.#toIds(input).slice(0, maxInputLength === 0 ? undefined : maxInputLength));
+    const { model, maxContext } = this.#loaded;
+    const cut = tokens.map((input) => input.slice(0, maxInputLength === 0 ? undefined : maxInputLength));
+    const inputs = resolveInputs(model, maxContext, cut);
     const logits = await this.#forward(this.#loaded, inputs, signal);
-    const { vocabSize } = this.#loaded.model.config;
+    const { vocabSize } = model.config;
     return inputs.map((ids, index) => {
       const rows = ids.map((_, t) => logits[index]!.subarray(t * vocabSize, (t + 1) * vocabSize));
       return { tokens: ids.slice(1).map((id) => this.#tokenText(id)), logProbs: scoreTokens(ids, rows) };
@@ -154,9 +160,10 @@ export class Generator implements AsyncDisposable {
     if (this.#loaded === undefined) {
       return gateResult(environment.identity.rank, "forwardBatch");
     }
-    const ids = inputs.map((input) => this.#toIds(input));
+    const { model, maxContext } = this.#loaded;
+    const ids = resolveInputs(model, maxContext, inputs);
     const logits = await this.#forward(this.#loaded, ids, options.signal);
-    const { vocabSize } = this.#loaded.model.config;
+    const { vocabSize } = model.config;
     const longest = Math.max(0, ...ids.map((input) => input.length));
     const data = new Float32Array(ids.length * longest * vocabSize);
     logits.forEach((rows, index) => {
@@ -218,15 +225,13 @@ export class Generator implements AsyncDisposable {
     options: GenerationOptions,
     { signal, onToken }: { signal?: AbortSignal | undefined; onToken?: (token: TokenEvent) => void },
   ): Promise<readonly GeneratedSequence[]> {
-    const promptIds = prompts.map((prompt) => this.#toIds(prompt));
-    this.#checkInputs(loaded, promptIds);
     const { sequences, statistics } = await loaded.engine.engine.request(
       {
         kind: "generate",
         generate: {
           model: loaded.id,
-          prompts: promptIds,
-          options: this.#resolve(loaded, options),
+          prompts: resolveInputs(loaded.model, loaded.maxContext, prompts),
+          options: resolveGenerationOptions(loaded.model, options),
           stream: onToken !== undefined,
         },
       },
@@ -277,7 +282,7 @@ export class Generator implements AsyncDisposable {
           };
         } else if (end !== undefined) {
           if (end.error !== undefined) {
-            throw end.error;
+            throw end.error as Error;
           }
           return;
         } else {
@@ -294,46 +299,8 @@ export class Generator implements AsyncDisposable {
     inputs: readonly (readonly number[])[],
     signal: AbortSignal | undefined,
   ): Promise<readonly Float32Array[]> {
-    this.#checkInputs(loaded, inputs);
     const request = { kind: "forward", forward: { model: loaded.id, sequences: inputs } } as const;
     return (await loaded.engine.engine.request(request, { signal })).logits;
-  }
-
-  #checkInputs({ model, maxContext }: Loaded, inputs: readonly (readonly number[])[]): void {
-    const limits = { vocabSize: model.config.vocabSize, maxContext };
-    inputs.forEach((ids, index) => checkPrompt(ids, index, limits));
-  }
-
-  #resolve({ model }: Loaded, options: GenerationOptions): DecodingOptions {
-    const { tokenizer, generationConfig, config } = model;
-    return resolveOptions(
-      options,
-      {
-        vocabSize: config.vocabSize,
-        endTokenIds: generationConfig.eosTokenIds,
-        bosTokenId: generationConfig.bosTokenId,
-        unkTokenId: tokenizer.isAvailable ? tokenizer.unknownTokenId : undefined,
-        // A checkpoint in Hugging Face layout answers as transformers does.
-        penalizePrompt: true,
-        tokenToId: (token) => tokenizer.tokenToId(token),
-      },
-      randomInt(2 ** 32),
-    );
-  }
-
-  /** Ids of tokens; a token outside the vocabulary becomes the unknown token, as in CTranslate2. */
-  #toIds(tokens: readonly Token[]): number[] {
-    const { tokenizer } = this.#loaded!.model;
-    return tokens.map((token) => {
-      if (typeof token === "number") {
-        return token;
-      }
-      const id = tokenizer.tokenToId(token) ?? tokenizer.unknownTokenId;
-      if (id === undefined) {
-        throw new UsageError(`Token ${JSON.stringify(token)} is not in the vocabulary, and the model has no unknown token.`);
-      }
-      return id;
-    });
   }
 
   /** The text of one token; ids beyond the tokenizer's vocabulary, and models without a tokenizer, get "<id>". */

@@ -1,7 +1,7 @@
-/** The options of Generator.load: checked, completed, and turned into an engine to load the model on. */
+/** The options of Generator.load: checked, and turned into an engine to load the model on. */
+import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { resolveIntraThreads } from "../execute/threads.ts";
-import type { LoadRequest } from "../engine/messages.ts";
 import { environment, shareWorld, startAlone, startWithLocalFollowers, type EngineOfModel } from "./world.ts";
 
 /** How a model is loaded; all may be left out. */
@@ -48,52 +48,11 @@ const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
   verify: { accepts: "true or false", check: (value) => typeof value === "boolean" },
 };
 
-/** Where and how a model is to be loaded. */
-export interface OpenedEngine {
-  /** Undefined on a rank that follows. */
-  readonly engine: EngineOfModel | undefined;
-  readonly request: Omit<LoadRequest, "directory">;
-}
-
 /**
- * Checks the options and finds or starts the engine that they ask for.
+ * Checks the options, alone and against the world that this process belongs to.
  * @throws {UsageError} naming the option, its value and what is accepted
  */
-export async function openEngine(options: LoadOptions): Promise<OpenedEngine> {
-  checkOptions(options);
-  const { tensorParallel = false, intraThreads = 0, maxContext, verify = false } = options;
-  const engine = await chooseEngine(tensorParallel);
-  const { localWorldSize } = engine.engine.settings.identity;
-  return {
-    engine: engine.isLeader ? engine : undefined,
-    request: {
-      intraThreads: resolveIntraThreads(intraThreads, environment.numThreads, localWorldSize),
-      maxContext,
-      verify,
-    },
-  };
-}
-
-async function chooseEngine(tensorParallel: boolean | number): Promise<EngineOfModel> {
-  const world = shareWorld();
-  if (tensorParallel === false || (tensorParallel === 1 && world === undefined)) {
-    return startAlone();
-  }
-  if (world === undefined) {
-    // No launcher: n local ranks, this process being rank 0; true means one rank per NUMA node or GPU, here one.
-    return tensorParallel === true ? startAlone() : startWithLocalFollowers(tensorParallel);
-  }
-  const { worldSize } = environment.identity;
-  if (tensorParallel !== true && tensorParallel !== worldSize) {
-    throw new UsageError(
-      `tensorParallel is ${tensorParallel}, but the world has ${worldSize} ranks, and groups smaller than the world are ` +
-        `not there yet: give true or ${worldSize}.`,
-    );
-  }
-  return world;
-}
-
-function checkOptions(options: LoadOptions): void {
+export function checkLoadOptions(options: LoadOptions): void {
   for (const [name, value] of Object.entries(options)) {
     const rule = Object.hasOwn(RULES, name) ? RULES[name as keyof LoadOptions] : undefined;
     if (rule === undefined) {
@@ -103,4 +62,31 @@ function checkOptions(options: LoadOptions): void {
       throw new UsageError(`${name} is ${JSON.stringify(value)}, but must be ${rule.accepts}.`);
     }
   }
+  const { tensorParallel = false } = options;
+  const { worldSize } = environment.identity;
+  if (typeof tensorParallel === "number" && worldSize > 1 && tensorParallel !== worldSize) {
+    throw new UsageError(
+      `tensorParallel is ${tensorParallel}, but the world has ${worldSize} ranks, and groups smaller than the world are ` +
+        `not there yet: give true or ${worldSize}.`,
+    );
+  }
+}
+
+/** Whether this rank leads a model that is loaded like this; else it follows, and results are not for it. */
+export function leadsModel({ tensorParallel = false }: LoadOptions): boolean {
+  return tensorParallel === false || environment.identity.rank === ROOT_RANK;
+}
+
+/** Finds or starts the engine that the options, which must have been checked, ask for. */
+export async function openEngine({ tensorParallel = false }: LoadOptions): Promise<EngineOfModel> {
+  if (tensorParallel === false || tensorParallel === 1) {
+    return startAlone();
+  }
+  // No launcher: n local ranks, this process being rank 0; true means one rank per NUMA node or GPU, here one.
+  return shareWorld() ?? (tensorParallel === true ? startAlone() : startWithLocalFollowers(tensorParallel));
+}
+
+/** Compute threads of each rank on this engine. */
+export function resolveThreads({ intraThreads = 0 }: LoadOptions, { engine }: EngineOfModel): number {
+  return resolveIntraThreads(intraThreads, environment.numThreads, engine.settings.identity.localWorldSize);
 }

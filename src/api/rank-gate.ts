@@ -27,7 +27,7 @@ export function gateResult<T extends object>(rank: number, call: string): T {
 }
 
 /** A stand-in for a stream: its first next() throws RankGateError. */
-export async function* gateStream<T>(rank: number, call: string): AsyncGenerator<T> {
+export async function* gateStream<T>(rank: number, call: string): AsyncGenerator<T, void, undefined> {
   await Promise.resolve();
   throw refuse(rank, call);
   yield undefined as never;

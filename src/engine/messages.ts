@@ -9,8 +9,9 @@ import type { RankReport } from "../execute/rank.ts";
 /** What Generator.load asks of the engine. */
 export interface LoadRequest {
   readonly directory: string;
-  /** Positions per sequence; undefined: as many as the model has. */
-  readonly maxContext: number | undefined;
+  readonly vocabSize: number;
+  /** Positions per sequence; at most as many as the model has. */
+  readonly maxContext: number;
   readonly intraThreads: number;
   readonly verify: boolean;
 }
@@ -38,7 +39,7 @@ export type Request =
 
 /** What each request resolves to. */
 export interface Replies {
-  load: { readonly model: number; readonly maxContext: number };
+  load: { readonly model: number };
   generate: { readonly sequences: readonly GeneratedSequence[]; readonly statistics: StepStatistics };
   forward: { readonly logits: readonly Float32Array[] };
   unload: undefined;
@@ -109,7 +110,10 @@ export function flattenError(error: unknown): PlainError {
 /** The error as it was thrown; what is not shardrun's own becomes an InternalError. */
 export function reviveError({ name, message, rank, host, stack }: PlainError): errors.ShardrunError {
   const classes: Record<string, unknown> = { ...errors };
-  const Class = (classes[name] ?? errors.InternalError) as new (message: string, details: errors.ErrorDetails) => errors.ShardrunError;
+  const Class = (classes[name] ?? errors.InternalError) as new (
+    message: string,
+    details: errors.ErrorDetails,
+  ) => errors.ShardrunError;
   return new Class(message, { rank, host, cause: Class === errors.InternalError ? stack : undefined });
 }
 

@@ -2,9 +2,8 @@
  * The leader's side of the engine: requests of the script become commands to all ranks, replies go back.
  * One scheduler per loaded model.
  */
-import { InternalError, UsageError } from "../errors.ts";
+import { InternalError } from "../errors.ts";
 import type { Leader } from "../execute/leader.ts";
-import { loadModel } from "../model/model.ts";
 import { flattenError, type FromEngine, type LoadRequest, type Replies, type Request } from "./messages.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -70,20 +69,12 @@ export class Service {
   }
 
   async #load(load: LoadRequest): Promise<Replies["load"]> {
-    // Read here first, so that a bad model is refused before any other rank hears of it.
-    const { config } = await loadModel(load.directory);
-    const maxContext = load.maxContext ?? config.maxPositions;
-    if (maxContext > config.maxPositions) {
-      throw new UsageError(
-        `maxContext is ${maxContext}, but the model of ${load.directory} has ${config.maxPositions} positions: give at most that.`,
-      );
-    }
-    const { directory, intraThreads, verify } = load;
+    const { directory, vocabSize, maxContext, intraThreads, verify } = load;
     const specification = { directory, maxContext, numRows: NUM_ROWS, intraThreads, verify };
     const model = this.#numModels++;
     await this.#leader.load(model, specification);
-    this.#schedulers.set(model, new Scheduler(this.#leader, model, specification, config.vocabSize));
-    return { model, maxContext };
+    this.#schedulers.set(model, new Scheduler(this.#leader, model, specification, vocabSize));
+    return { model };
   }
 
   #scheduler(model: number): Scheduler {

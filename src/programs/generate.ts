@@ -2,38 +2,34 @@
  * `shardrun generate`: continues prompts from the command line, a file or standard input, over as many ranks as -np says.
  * One prompt is streamed as it is written; --json prints one line per prompt.
  */
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
 import { Generator } from "../api/generator.ts";
+import { resolveGenerationOptions, resolveInputs, resolveMaxContext } from "../api/inputs.ts";
+import { checkLoadOptions } from "../api/load.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import type { GenerationOptions } from "../decode/options.ts";
 import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
-import { UsageError } from "../errors.ts";
-import { loadModel } from "../model/model.ts";
+import { loadModel, type Model } from "../model/model.ts";
 import { writeOnnxFile } from "../model/onnx-file.ts";
 import { TextStream } from "../model/text-stream.ts";
 import { materialiseWeight } from "../shards/weight.ts";
 import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
+import { PROMPT_OPTIONS, readPrompts, readsStandardInput, type GivenPrompt } from "./prompts.ts";
 import { describeStatistics } from "./summary.ts";
 
-/** A prompt as it was given: text, or token ids. */
+/** A prompt ready to be continued; `text` is undefined when it was given as ids. */
 interface Prompt {
   readonly text: string | undefined;
   readonly ids: readonly number[];
 }
-
-const DEFAULT_PROMPT = "Once upon a time";
 
 export const generate: Program = {
   name: "generate",
   describe: "Continues prompts with a language model.",
   options: {
     ...MODEL_OPTIONS,
-    prompt: { type: "string", array: true, requiresArg: true, describe: `Text to continue [default: "${DEFAULT_PROMPT}"]` },
-    "prompt-ids": { type: "string", array: true, requiresArg: true, describe: "Token ids to continue: 1,403,407" },
-    input: { ...VALUE, describe: 'File of prompts, a line {"prompt": "..."} or {"promptIds": [...]} each; "-": standard input' },
+    ...PROMPT_OPTIONS,
     "max-length": { ...VALUE, describe: "Most new tokens [default: 256]" },
     "min-length": { ...VALUE, describe: "Fewest new tokens [default: 0]" },
     temperature: { ...VALUE, describe: "Above 0: sample; 0: always the likeliest token [default: 0]" },
@@ -53,6 +49,22 @@ export const generate: Program = {
   ],
   runsOnRanks: true,
 
+  async check(options) {
+    const loadOptions = readLoadOptions(options);
+    checkLoadOptions(loadOptions);
+    const model = await loadModel(readModelDirectory(options));
+    const maxContext = resolveMaxContext(model, loadOptions.maxContext);
+    resolveGenerationOptions(model, readDecoding(options));
+    if (!readsStandardInput(options)) {
+      const prompts = await readPrompts(options);
+      resolveInputs(
+        model,
+        maxContext,
+        prompts.map((prompt) => encodePrompt(model, prompt).ids),
+      );
+    }
+  },
+
   async run(options) {
     if (MpiInfo.getCurRank() !== ROOT_RANK) {
       return 0; // follows: the engine serves rank 0
@@ -62,11 +74,9 @@ export const generate: Program = {
       return dumpGraph(readModelDirectory(options), graphFile);
     }
     const decoding = readDecoding(options);
-    const requested = await readPrompts(options);
+    const given = await readPrompts(options);
     await using generator = await Generator.load(readModelDirectory(options), readLoadOptions(options));
-    const prompts = requested.map((prompt) =>
-      "ids" in prompt ? { text: undefined, ids: prompt.ids } : { text: prompt.text, ids: generator.encode(prompt.text) },
-    );
+    const prompts = given.map((prompt) => encodePrompt(generator.model, prompt));
     if (options["json"] !== true && prompts.length === 1) {
       await streamText(generator, prompts[0]!, decoding);
     } else {
@@ -102,63 +112,10 @@ function readDecoding(options: ProgramArguments): GenerationOptions {
   };
 }
 
-type Requested = { readonly text: string } | { readonly ids: readonly number[] };
-
-async function readPrompts(options: ProgramArguments): Promise<Requested[]> {
-  const texts = ((options["prompt"] ?? []) as string[]).map((text) => ({ text }));
-  const ids = ((options["prompt-ids"] ?? []) as string[]).map((list) => ({ ids: parseIds(list) }));
-  const input = readText(options, "input");
-  const lines = input === undefined ? [] : await readPromptFile(input);
-  const prompts = [...texts, ...ids, ...lines];
-  return prompts.length === 0 && input === undefined ? [{ text: DEFAULT_PROMPT }] : prompts;
-}
-
-function parseIds(list: string): number[] {
-  return list.split(",").map((item) => {
-    const id = Number(item);
-    if (item.trim() === "" || !Number.isSafeInteger(id)) {
-      throw new UsageError(`--prompt-ids expects token ids with commas between them, received "${list}".`);
-    }
-    return id;
-  });
-}
-
-/** Lines of {"prompt"} or {"promptIds"}; empty lines are passed over. */
-async function readPromptFile(file: string): Promise<Requested[]> {
-  const prompts: Requested[] = [];
-  const stream = file === "-" ? process.stdin : createReadStream(file);
-  let lineNumber = 0;
-  try {
-    for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
-      lineNumber += 1;
-      if (line.trim() !== "") {
-        prompts.push(parsePromptLine(line, `${file}:${lineNumber}`));
-      }
-    }
-  } catch (cause) {
-    if (cause instanceof UsageError) {
-      throw cause;
-    }
-    throw new UsageError(`Reading the prompts of ${file} failed: ${(cause as Error).message}.`, { cause });
-  }
-  return prompts;
-}
-
-function parsePromptLine(line: string, place: string): Requested {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new UsageError(`${place}: expected a line of JSON, received ${line.slice(0, 60)}`, { cause });
-  }
-  const { prompt, promptIds } = (value ?? {}) as { prompt?: unknown; promptIds?: unknown };
-  if (typeof prompt === "string") {
-    return { text: prompt };
-  }
-  if (Array.isArray(promptIds) && promptIds.every((id) => Number.isSafeInteger(id))) {
-    return { ids: promptIds as number[] };
-  }
-  throw new UsageError(`${place}: expected {"prompt": "text"} or {"promptIds": [ids]}, received ${line.slice(0, 60)}`);
+function encodePrompt({ tokenizer }: Model, prompt: GivenPrompt): Prompt {
+  return "ids" in prompt
+    ? { text: undefined, ids: prompt.ids }
+    : { text: prompt.text, ids: tokenizer.encode(prompt.text) };
 }
 
 async function streamText(generator: Generator, prompt: Prompt, decoding: GenerationOptions): Promise<void> {
@@ -190,7 +147,13 @@ async function printResults(
       return;
     }
     const promptText = prompt.text ?? (tokenizer.isAvailable ? generator.decode(prompt.ids) : undefined);
-    const line = { prompt: promptText, ids, text, finishReason: result.finishReasons[0], numPromptTokens: prompt.ids.length };
+    const line = {
+      prompt: promptText,
+      ids,
+      text,
+      finishReason: result.finishReasons[0],
+      numPromptTokens: prompt.ids.length,
+    };
     process.stdout.write(`${JSON.stringify(line)}\n`);
   });
 }

@@ -3,7 +3,13 @@
  */
 import yargs, { type Options } from "yargs";
 import { UsageError } from "../errors.ts";
-import { explainYargsFailure, LAUNCH_OPTIONS, LAUNCH_PARSER_CONFIGURATION, readLaunchOptions, type LaunchOptions } from "../launch/options.ts";
+import {
+  explainYargsFailure,
+  LAUNCH_OPTIONS,
+  LAUNCH_PARSER_CONFIGURATION,
+  readLaunchOptions,
+  type LaunchOptions,
+} from "../launch/options.ts";
 
 /** Parsed options by their names on the command line. */
 export type ProgramArguments = Readonly<Record<string, unknown>>;
@@ -16,6 +22,11 @@ export interface Program {
   readonly examples: readonly (readonly [command: string, description: string])[];
   /** Whether -np starts ranks; else it is only a number for the program to compute with. */
   readonly runsOnRanks: boolean;
+  /**
+   * Finds what is wrong with options, model and prompts without running anything: the process that launches the ranks calls it
+   * first, so that a mistake gives one message and no rank.
+   */
+  check?(options: ProgramArguments): Promise<void>;
   /** Runs on every rank; resolves to the exit code. */
   run(options: ProgramArguments, launch: LaunchOptions): Promise<number>;
 }
@@ -38,13 +49,19 @@ export async function parseProgram(
     .option("help", { type: "boolean", alias: "h", group: OWN, describe: "Show this help" })
     .example(program.examples.map(([command, description]) => [command, description] as [string, string]))
     .parserConfiguration(LAUNCH_PARSER_CONFIGURATION)
-    .strict()
+    .strictOptions()
     .exitProcess(false)
     .fail((message, error) => {
-      throw message ? explainYargsFailure(message) : error;
+      throw message ? explainYargsFailure(message, program.name) : error;
     })
     .wrap(Math.min(110, process.stdout.columns ?? 110));
   const argv: ProgramArguments = await parser.parse();
+  const [stray] = argv["_"] as readonly string[];
+  if (stray !== undefined) {
+    throw new UsageError(
+      `"${stray}" belongs to no option of shardrun ${program.name}. shardrun ${program.name} --help shows all options.`,
+    );
+  }
   return {
     options: argv,
     launch: readLaunchOptions(argv),
@@ -57,8 +74,8 @@ export const VALUE = { type: "string", requiresArg: true } as const;
 
 /** The last value typed for an option. */
 export function readText(options: ProgramArguments, name: string): string | undefined {
-  const value = options[name];
-  return value === undefined ? undefined : String([value].flat().at(-1));
+  const value = options[name] as string | readonly string[] | undefined;
+  return typeof value === "object" ? value.at(-1) : value;
 }
 
 /**
