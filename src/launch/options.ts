@@ -140,21 +140,25 @@ const HELP_EPILOGUE = `Options may be typed with one dash or two, and end at the
 
 Exit code: 0 when every rank exits with 0; else that of the first rank that fails (128 + signal when one killed it), and the others are ended. 110: --timeout. 132: no such program. 135: no such --wdir. 1: wrong options, or ended by Ctrl-C.`;
 
-/** Turns yargs' complaint about a command line into a sentence that says what to do. */
-export function explainYargsFailure(message: string): UsageError {
+/**
+ * Turns yargs' complaint about a command line into a sentence that says what to do.
+ * @param program the ready-made program whose options were read; "": the launcher's own
+ */
+export function explainYargsFailure(message: string, program = ""): UsageError {
+  const help = `${["shardrun", program, "--help"].filter(Boolean).join(" ")} shows`;
   const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1];
   if (unknown !== undefined) {
     const dashed = withDashes(unknown);
     const instead = MPIRUN_ONLY[unknown];
     return new UsageError(
       instead === undefined
-        ? `Unknown option ${dashed}. shardrun --help shows all options; options of your program go after its name.`
+        ? `Unknown option ${dashed}. ${help} all options${program === "" ? "; options of your program go after its name" : ""}.`
         : `mpirun's option ${dashed} does not exist in shardrun. ${instead}.`,
     );
   }
   const lacking = /^Not enough arguments following: (.+)$/.exec(message)?.[1];
   if (lacking !== undefined) {
-    return new UsageError(`The option ${withDashes(lacking)} needs a value. shardrun --help shows what it takes.`);
+    return new UsageError(`The option ${withDashes(lacking)} needs a value. ${help} what it takes.`);
   }
   return new UsageError(message);
 }
