@@ -7,7 +7,13 @@ import { credentials, type ClientDuplexStream, type ServiceError, status } from 
 import type { WorldIdentity } from "../environment.ts";
 import { RendezvousError } from "../errors.ts";
 import { type CoordinatorAddress, readAddressFile } from "./address-file.ts";
-import { describeFailure, describeIncomplete, describeUnreachable, type RankFailure } from "./failure.ts";
+import {
+  describeFailure,
+  describeFencing,
+  describeIncomplete,
+  describeUnreachable,
+  type RankFailure,
+} from "./failure.ts";
 import {
   type CoordinatorMessage,
   type Failure,
@@ -32,6 +38,8 @@ export interface ClientOptions {
   readonly onFailure: (failure: RankFailure) => void;
   /** Called when a rank ends with exit code 0. */
   readonly onLeft: (rank: number) => void;
+  /** Receives one line per thing that whoever looks after the run should know. */
+  readonly log: (line: string) => void;
 }
 
 type Stream = ClientDuplexStream<RankMessage, CoordinatorMessage>;
@@ -211,9 +219,10 @@ export class RendezvousClient {
 
   #fail({ rank, reason, elapsedMs, frozen, process }: Failure): void {
     this.#finish();
-    const { identity } = this.#options;
-    if (frozen && process !== undefined && process.host === identity.host && rank !== identity.rank)
-      fenceProcess(process);
+    const { identity, log } = this.#options;
+    if (frozen && process !== undefined && process.host === identity.host && rank !== identity.rank) {
+      if (fenceProcess(process)) log(describeFencing(identity, rank, process, elapsedMs));
+    }
     const failure = { rank, host: process?.host ?? "unknown host", pid: process?.pid ?? 0, reason, elapsedMs };
     if (this.peers.length > 0) this.#options.onFailure(failure);
     else this.#settle.reject(new RendezvousError(describeFailure(failure), failure));

@@ -18,6 +18,16 @@ export function describeFailure({ rank, host, pid, reason, elapsedMs }: RankFail
   return `Rank ${rank} (${host}, pid ${pid}) was lost: ${reason}, ${elapsedMs} ms after its last sign of life.`;
 }
 
+/** Why a process that still existed was killed: the launcher will only see that it was. */
+export function describeFencing(
+  killer: WorldIdentity,
+  rank: number,
+  { host, pid }: Process,
+  elapsedMs: number,
+): string {
+  return `rank ${rank} (${host}, pid ${pid}) had not answered for ${elapsedMs} ms and was killed by rank ${killer.rank}.`;
+}
+
 /** What rank 0 tells everyone when a joining rank does not fit the world. */
 export function describeMisfit(
   joining: Join,

@@ -27,6 +27,7 @@ setLogVerbosity(logVerbosity.NONE);
 const { environment, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
 const { identity } = environment;
 const owner: MessagePort = parentPort!;
+const STDERR_FD = 2;
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 
 let coordinator: Coordinator | undefined;
@@ -61,6 +62,7 @@ async function join(): Promise<void> {
     timing,
     onFailure: (failure) => tell({ kind: "failed", failure }),
     onLeft: (rank) => tell({ kind: "left", rank }),
+    log,
   });
   withdrawAddress();
   tell({ kind: "joined", world: { peers: client.peers.map(describePeer) } });
@@ -74,8 +76,7 @@ async function listen(meetingPoint: MeetingPoint, root: Join & { process: Proces
     startTimeoutMs: environment.startTimeoutMs,
     timing,
     root,
-    // Not through console: its lines would wait for the script's event loop.
-    log: (line) => writeSync(process.stderr.fd, `shardrun: ${line}\n`),
+    log,
   });
   coordinator = opened;
   if (meetingPoint.kind === "file") {
@@ -113,6 +114,11 @@ async function end(): Promise<void> {
 function describePeer({ rank, process, dataAddress: address }: Peer): WorldPeer {
   const { host, pid } = process!;
   return { rank, host, pid, address };
+}
+
+/** Written at once: what goes through console or process.stderr of a thread waits for the script's event loop. */
+function log(line: string): void {
+  writeSync(STDERR_FD, `shardrun: ${line}\n`);
 }
 
 function tell(event: WorkerEvent): void {

@@ -3,6 +3,7 @@
  * The membership lives in a thread of its own, as the engine's does, and the main thread leaves for it as the process ends.
  */
 import { writeSync } from "node:fs";
+import { setInterval } from "node:timers";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { readEnvironment } from "../../dist/environment.js";
 import { leaveSync, Membership } from "../../dist/rendezvous/membership.js";
@@ -40,7 +41,7 @@ const behaviours = {
   /** Ends badly. */
   fail: () => setTimeout(() => process.exit(7), 300),
   /** Computes without a look at its event loop, for longer than silence is tolerated. */
-  block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000),
+  block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500),
   /** Leaves from the membership's own thread. */
   leave: () => {},
 };

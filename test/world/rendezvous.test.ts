@@ -5,6 +5,7 @@ import { readdirSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { hostname } from "node:os";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { createSecret } from "../../src/rendezvous/secret.ts";
@@ -141,7 +142,7 @@ describe("a run that goes well", () => {
     const [runId, host] = ["late", "hosta"];
     const common = { SHARDRUN_WORLD_SIZE: "2", SHARDRUN_RUN_ID: runId, SHARDRUN_HOST: host };
     const root = startRank("end", { ...common, SHARDRUN_RANK: "0" });
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await sleep(1500);
     const follower = startRank("stay", { ...common, SHARDRUN_RANK: "1" });
     expect(await endings([root, follower])).toEqual([0, 0]);
   });
@@ -154,16 +155,16 @@ describe("a run that goes well", () => {
 
   test("scripts that block their event loops are not declared dead", async () => {
     const ranks = await joinWorld(["block", "block", "stay"]);
-    await new Promise((resolve) => setTimeout(resolve, 4000));
+    await sleep(2500);
     expect(ranks.flatMap(({ events }) => events.filter(({ kind }) => kind === "failed"))).toEqual([]);
   });
 
   test("a job that is suspended as a whole and resumed goes on", async () => {
     const ranks = await joinWorld(["stay", "stay", "stay"]);
     for (const rank of ranks) rank.kill("SIGSTOP");
-    await new Promise((resolve) => setTimeout(resolve, 4000));
+    await sleep(2500);
     for (const rank of ranks) rank.kill("SIGCONT");
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await sleep(2500);
     expect(ranks.flatMap(({ events }) => events.filter(({ kind }) => kind === "failed"))).toEqual([]);
   });
 
@@ -171,6 +172,7 @@ describe("a run that goes well", () => {
   mpirun("behind mpirun, from its environment alone (skipped where there is no mpirun)", () => {
     const { status, stdout } = spawnSync("mpirun", ["--oversubscribe", "-np", "3", process.execPath, SCRIPT, "end"], {
       encoding: "utf8",
+      timeout: 30_000,
       env: { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
     });
     expect(status).toBe(0);
@@ -196,8 +198,8 @@ describe("a run that goes well", () => {
 });
 
 describe("a run that fails", () => {
-  /** What is noticed within 2 s on an idle machine; tests share theirs. */
-  const PATIENCE_MS = 5000;
+  /** On an idle machine all is over within 2 s; tests share theirs. */
+  const PATIENCE_MS = 10_000;
 
   test.each<[string, NodeJS.Signals, number, string]>([
     ["a follower is killed", "SIGKILL", 1, "its connection closed"],
@@ -213,8 +215,14 @@ describe("a run that fails", () => {
     for (const [rank, { events }] of ranks.entries()) {
       if (rank === victim) continue;
       const failure = { rank: victim, host: "hosta", pid: ranks[victim]!.pid, reason, elapsedMs: expect.any(Number) };
-      expect(events[1]).toEqual({ kind: "failed", failure });
+      expect(events.slice(1)).toEqual([
+        { kind: "failed", failure },
+        { kind: "leaving", told: true },
+      ]);
     }
+    const { pid } = ranks[victim]!;
+    const fencing = `shardrun: rank ${victim} (hosta, pid ${pid}) had not answered for`;
+    expect(ranks.some(({ stderr }) => stderr().startsWith(fencing))).toBe(signal === "SIGSTOP");
   });
 
   test("rank 0 freezes: whoever notices first ends it, which the others notice", async () => {
@@ -224,7 +232,10 @@ describe("a run that fails", () => {
     expect(await endings(ranks)).toEqual(["SIGKILL", 1, 1]);
     expect(performance.now() - startMs).toBeLessThan(PATIENCE_MS);
     for (const { events } of ranks.slice(1)) {
-      expect(events[1]).toMatchObject({ kind: "failed", failure: { rank: 0, pid: ranks[0]!.pid } });
+      expect(events.slice(1)).toMatchObject([
+        { kind: "failed", failure: { rank: 0, pid: ranks[0]!.pid } },
+        { kind: "leaving", told: true },
+      ]);
     }
   });
 
@@ -258,16 +269,33 @@ describe("a run that fails", () => {
     });
     const deadlineMs = performance.now() + 10_000;
     while (readdirSync(directory).length === 0 && performance.now() < deadlineMs) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await sleep(20);
     }
     killed!.kill("SIGKILL");
     await killed!.ended;
     expect(readdirSync(directory)).toHaveLength(1);
     const follower = startRank("stay", { ...variables, SHARDRUN_RANK: "1", SHARDRUN_WORLD_SIZE: "2" });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await sleep(700);
     const root = startRank("end", { ...variables, SHARDRUN_RANK: "0", SHARDRUN_WORLD_SIZE: "2" });
     expect(await endings([root, follower])).toEqual([0, 0]);
     expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test("a rank with another secret is turned away, which harms nobody else", async () => {
+    const coordinator = `127.0.0.1:${await findFreePort()}`;
+    const common = { SHARDRUN_WORLD_SIZE: "2", SHARDRUN_HOST: "hosta", SHARDRUN_COORDINATOR: coordinator };
+    const [secret, otherSecret] = [createSecret(), createSecret()].map((bytes) => Buffer.from(bytes).toString("hex"));
+    const root = startRank("end", { ...common, SHARDRUN_RANK: "0", SHARDRUN_SECRET: secret! });
+    const stranger = startRank("stay", { ...common, SHARDRUN_RANK: "1", SHARDRUN_SECRET: otherSecret! });
+    expect((await stranger.told("error"))["message"]).toBe(
+      `Rank 1 (hosta) was turned away at ${coordinator}: the coordinator there has another secret. ` +
+        "It belongs to another run, or SHARDRUN_SECRET differs between the ranks.",
+    );
+    const follower = startRank("stay", { ...common, SHARDRUN_RANK: "1", SHARDRUN_SECRET: secret! });
+    expect(await endings([root, stranger, follower])).toEqual([0, 1, 0]);
+    expect(root.stderr()).toMatch(
+      /^shardrun: rank 0 turned away 127\.0\.0\.1:\d+, which does not know this run's secret \(said once\)\.\n$/,
+    );
   });
 
   test("two processes that start as the same rank are told of each other", async () => {

@@ -91,6 +91,7 @@ async function joinAs(
     timing: TIMING,
     onFailure: (failure) => failures.push(failure),
     onLeft: (left) => ranksLeft.push(left),
+    log: () => {},
   });
   cleanups.push(() => client.leave(0));
   return { client, failures, ranksLeft };
