@@ -43,7 +43,7 @@ function headerArguments() {
 
 function requireCompiler() {
   const compiler = process.env.CXX ?? "c++";
-  const found = spawnSync(compiler, ["--version"], { shell: true, stdio: "ignore" });
+  const found = spawnSync(`${compiler} --version`, { shell: true, stdio: "ignore" });
   if (found.status !== 0) {
     throw new Error(
       `Building the native addon failed: no C++ compiler "${compiler}". ` +

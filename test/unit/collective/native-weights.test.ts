@@ -1,6 +1,8 @@
 /** Weights: mapped from files at any offset, used where they lie, prepacked once for all sessions of a model. */
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { native, type Communicator, type PrepackedWeights, type Session } from "../../../src/collective/native.ts";
 import { UsageError } from "../../../src/errors.ts";
@@ -86,7 +88,11 @@ describe("sessions of one model", () => {
     closeSync(descriptor);
   });
 
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+
   function anonymousBytes(): number {
+    collectGarbage();
     return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
   }
 
