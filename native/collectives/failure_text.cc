@@ -23,9 +23,9 @@ std::string What(const Frame& frame, const std::string& label) {
   switch (frame.op) {
     case Op::kAllReduce:
     case Op::kReduceScatter:
-      return Labelled(label, " ",
-                      "[" + Number(frame.call_bytes / ElementBytes(frame.type)) + "] " + DataTypeName(frame.type) +
-                          ", " + bytes);
+      return Labelled(
+          label, " ",
+          "[" + Number(frame.call_bytes / ElementBytes(frame.type)) + "] " + DataTypeName(frame.type) + ", " + bytes);
     case Op::kBroadcastMessage:
       return Labelled(label, ", ", frame.call_bytes == 0 ? "a message" : "a message of " + bytes);
     case Op::kBarrier:
