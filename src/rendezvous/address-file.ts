@@ -4,10 +4,11 @@
  * refused. A file left by a run that crashed does no harm, as its address no longer answers or no longer knows its secret.
  */
 import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RendezvousError } from "../errors.ts";
+import { distrustFile, readPrivateFile } from "./private-file.ts";
 
 /** Where rank 0 listens and what it wants proved. */
 export interface CoordinatorAddress {
@@ -47,26 +48,11 @@ export function writeAddressFile(path: string, { address, secret }: CoordinatorA
 
 /**
  * The address in the file, or undefined when there is none yet.
- * @throws {RendezvousError} when the file is not this user's alone.
+ * @throws {RendezvousError} when the file is not this user's alone, or holds something else.
  */
 export function readAddressFile(path: string): CoordinatorAddress | undefined {
-  let file: number;
-  try {
-    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw untrusted(path, (error as Error).message);
-  }
-  try {
-    const stat = fstatSync(file);
-    const mode = stat.mode & 0o777;
-    if (!stat.isFile()) throw untrusted(path, "it is no regular file");
-    if (stat.uid !== process.geteuid!()) throw untrusted(path, `it belongs to user ${stat.uid}`);
-    if ((mode & 0o077) !== 0) throw untrusted(path, `its mode is ${mode.toString(8)}, expected 600`);
-    return parse(path, readFileSync(file, "utf8"));
-  } finally {
-    closeSync(file);
-  }
+  const text = readPrivateFile(path);
+  return text === undefined ? undefined : parse(path, text);
 }
 
 /** Removes the file, unless a later run has put its own there. */
@@ -83,11 +69,5 @@ function parse(path: string, text: string): CoordinatorAddress {
   } catch {
     // said below
   }
-  throw untrusted(path, "it does not hold an address and a secret");
-}
-
-function untrusted(path: string, reason: string): RendezvousError {
-  return new RendezvousError(
-    `The address file ${path} was not believed: ${reason}. Another user or program may have put it there: remove it.`,
-  );
+  throw distrustFile(path, "it does not hold an address and a secret");
 }

@@ -19,6 +19,9 @@ export function readPrivateFile(path: string): string | undefined {
   try {
     const stat = fstatSync(file);
     const mode = stat.mode & 0o777;
+    if (!stat.isFile()) {
+      throw distrustFile(path, "it is no regular file");
+    }
     if (stat.uid !== process.geteuid!()) {
       throw distrustFile(path, `it belongs to user ${stat.uid}`);
     }
@@ -31,6 +34,7 @@ export function readPrivateFile(path: string): string | undefined {
   }
 }
 
+/** The error of a file that is not what it should be. */
 export function distrustFile(path: string, reason: string): RendezvousError {
   return new RendezvousError(
     `The file ${path} was not believed: ${reason}. Another user or program may have put it there: remove it.`,

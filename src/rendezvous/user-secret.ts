@@ -6,7 +6,7 @@ import { linkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RendezvousError } from "../errors.ts";
-import { readPrivateFile } from "./private-file.ts";
+import { distrustFile, readPrivateFile } from "./private-file.ts";
 import { createSecret } from "./secret.ts";
 
 /**
@@ -16,7 +16,10 @@ import { createSecret } from "./secret.ts";
 export function userSecret(): Uint8Array {
   const path = join(tmpdir(), `shardrun-${process.geteuid!()}.secret`);
   const text = readPrivateFile(path) ?? createFile(path) ?? readPrivateFile(path);
-  return Uint8Array.from(Buffer.from(text ?? "", "hex"));
+  if (text === undefined || !/^[0-9a-f]{64}$/.test(text)) {
+    throw distrustFile(path, "it does not hold a secret");
+  }
+  return Uint8Array.from(Buffer.from(text, "hex"));
 }
 
 /** Writes a new secret under its final name at once; undefined when another process was faster. */

@@ -25,8 +25,7 @@ const here = { address: "127.0.0.1:4000", secret: createSecret() };
 
 function refusal(path: string, reason: string) {
   const message =
-    `The address file ${path} was not believed: ${reason}. ` +
-    "Another user or program may have put it there: remove it.";
+    `The file ${path} was not believed: ${reason}. ` + "Another user or program may have put it there: remove it.";
   return expect.objectContaining({ name: RendezvousError.name, message });
 }
 
