@@ -75,9 +75,7 @@ export class Cuts {
     }
     if (a.kind === "packed" && b.kind === "scaled") return this.#unifyParts(a.parts, b.of, b.by);
     if (b.kind === "packed" && a.kind === "scaled") return this.#unifyParts(b.parts, a.of, a.by);
-    return (
-      a.kind === "keyValueHeads" && b.kind === "keyValueHeads" && a.groupSize === b.groupSize && this.unify(a.of, b.of)
-    );
+    return a.kind === "keyValueHeads" && b.kind === "keyValueHeads" && this.unify(a.of, b.of);
   }
 
   /** packed(parts) = scaled(of, by): every part is itself made of whole units of `by`. */

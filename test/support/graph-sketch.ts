@@ -70,9 +70,10 @@ export class GraphSketch {
     return this.#inline(name, "float32", shape, new Uint8Array(numbers.buffer));
   }
 
-  integers(values: readonly number[]): string {
+  /** An int64 constant. */
+  integers(values: readonly number[], shape: readonly number[] = [values.length]): string {
     const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-    return this.#inline(this.#name("i"), "int64", [values.length], bytes);
+    return this.#inline(this.#name("i"), "int64", shape, bytes);
   }
 
   #inline(name: string, dataType: DataType, shape: readonly number[], bytes: Uint8Array): string {

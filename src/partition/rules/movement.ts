@@ -37,10 +37,12 @@ export const reshape = movement((op, axis, cut) => {
   if (request === undefined || to === undefined) return whole(op, "the new shape is not known");
   const oldSize = Number(from[axis]);
   const newSize = Number(to[axis]);
-  const samePrefix = from.slice(0, axis).every((size, i) => size === to[i]);
-  const isSplit = samePrefix && oldSize % newSize === 0;
-  const isJoined = samePrefix && newSize % oldSize === 0;
-  if (!isSplit && !isJoined) return whole(op, `axis ${axis} cannot be followed through the new shape`);
+  const isSplit = oldSize % newSize === 0;
+  const isJoined = newSize % oldSize === 0;
+  const hasSamePrefix = from.slice(0, axis).every((size, i) => size === to[i]);
+  const isInserted = newSize === 1 && oldSize > 1;
+  if (!hasSamePrefix || isInserted || (!isSplit && !isJoined))
+    return whole(op, `axis ${axis} cannot be followed through the new shape`);
 
   const newCut = isSplit ? units(newSize) : scaled(cut, newSize / oldSize);
   if (isSplit && !op.cuts.unify(cut, scaled(newCut, oldSize / newSize))) {

@@ -9,7 +9,7 @@ export const normalization: Rule = (op) => {
   const found = findCut(op);
   if (found === undefined) return whole(op, "a norm needs every feature");
   const axis = normalizeAxis(intAttribute(op.node, "axis", -1), found.ndim);
-  if (found.index !== 0 || found.axis >= axis) return whole(op, `${op.node.opType} needs the whole axis ${axis}`);
+  if (found.axis >= axis) return whole(op, `${op.node.opType} needs the whole axis ${axis}`);
   return carry(op, op.inputs[0]!.layout);
 };
 

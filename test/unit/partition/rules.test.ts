@@ -89,6 +89,13 @@ describe("product", () => {
     expect(collectivesOf(plan)).toEqual(["allReduce sum"]);
   });
 
+  test("a transposed first factor is refused", () => {
+    const turned = sandwich((sketch, x) => sketch.node("FusedMatMul", [x, sketch.weight([3, F])], { transA: 1 }));
+    const plan = partition(turned.build(), { worldSize: 2 });
+    expect(weightsOf(plan).at(-1)).toMatch(/^down Replicate/);
+    expect(weightsOf(plan)[1]).toMatch(/^up Replicate node ".*" \(FusedMatMul\): its axes are turned$/);
+  });
+
   test("a scaled bias is refused", () => {
     const sketch = new GraphSketch();
     const w = sketch.weight([D, F]);
@@ -135,6 +142,18 @@ describe("elementwise", () => {
       }),
     );
     expect(weightsOf(plan)[1]).toBe('up Replicate node "between" (Mul): its inputs are not cut alike');
+  });
+
+  test("two values cut along different axes are refused", () => {
+    const plan = planOf(
+      sandwich((sketch, x) => {
+        const square = sketch.node("Reshape", [x, sketch.integers([0, 0, 2, 6])]);
+        const half = sketch.node("Slice", [square, ...[0, 2, 3].map((bound) => sketch.integers([bound]))]);
+        const sum = sketch.node("Add", [half, sketch.node("Transpose", [half], { perm: [0, 1, 3, 2] })], {}, "between");
+        return sketch.node("Reshape", [sum, sketch.integers([0, 0, 4])]);
+      }, 4),
+    );
+    expect(weightsOf(plan)[1]).toBe('up Replicate node "between" (Add): its inputs are not cut alike');
   });
 
   test("what is not linear needs the allReduce first", () => {
@@ -212,6 +231,80 @@ describe("movement", () => {
     expect(collectivesOf(plan)).toEqual(["allReduce down"]);
   });
 
+  test("Transpose sends the cut axis where the permutation says", () => {
+    const plan = planOf(
+      sandwich((sketch, x) => {
+        const heads = sketch.node("Reshape", [x, sketch.integers([0, 0, 3, 4])]);
+        const turned = sketch.node("Transpose", [heads], { perm: [0, 3, 1, 2] }, "turned"); // [B, 4, S, 3]
+        const back = sketch.node("Transpose", [turned], { perm: [0, 2, 3, 1] });
+        return sketch.node("Reshape", [back, sketch.integers([0, 0, 12])]);
+      }),
+    );
+    expect(lies(plan, "turned")).toBe("Shard(3)");
+  });
+
+  test("Gather of a single position takes its axis away", () => {
+    const plan = planOf(
+      sandwich((sketch, x) => sketch.node("Gather", [x, sketch.integers([0], [])], { axis: 1 }, "first")),
+    );
+    expect(lies(plan, "first")).toBe("Shard(1)");
+  });
+
+  test.each<[string, string, (sketch: GraphSketch, x: string) => string]>([
+    [
+      "Gather of the cut axis",
+      "(Gather): indices reach over the whole axis 2",
+      (sketch, x) => sketch.node("Gather", [x, sketch.integers([5, 0])], { axis: 2 }),
+    ],
+    [
+      "Slice of the cut axis",
+      "(Slice): a stretch of the cut axis 2 is taken",
+      (sketch, x) => sketch.node("Slice", [x, ...[1, 3, 2].map((bound) => sketch.integers([bound]))]),
+    ],
+    [
+      "Reshape that mixes the cut axis with positions",
+      "(Reshape): the new shape is not known",
+      (sketch, x) => {
+        const mixed = sketch.node("Reshape", [x, sketch.integers([0, -1, 6])]);
+        const apart = sketch.node("Reshape", [mixed, sketch.integers([0, -1, 12])]);
+        return sketch.node("Slice", [apart, ...[0, 2, 2].map((bound) => sketch.integers([bound]))]);
+      },
+    ],
+    [
+      "Reshape that mixes the cut axis with the one before",
+      "(Reshape): axis 3 cannot be followed through the new shape",
+      (sketch, x) => {
+        const heads = sketch.node("Reshape", [x, sketch.integers([0, 0, 3, 4])]);
+        const turned = sketch.node("Transpose", [heads], { perm: [0, 1, 3, 2] }); // [B, S, 4, 3]
+        const mixed = sketch.node("Reshape", [turned, sketch.integers([0, 0, 2, 6])]);
+        const half = sketch.node("Slice", [mixed, ...[0, 1, 2].map((bound) => sketch.integers([bound]))]);
+        const part = sketch.node("Slice", [half, ...[0, 2, 3].map((bound) => sketch.integers([bound]))]);
+        return sketch.node("Reshape", [part, sketch.integers([0, 0, 2])]);
+      },
+    ],
+    [
+      "Reshape that puts an axis of 1 before the cut one",
+      "(Reshape): axis 2 cannot be followed through the new shape",
+      (sketch, x) => {
+        const wide = sketch.node("Reshape", [x, sketch.integers([0, 0, 1, 12])]);
+        const cut = [0, 2, 3].map((bound) => sketch.integers([bound]));
+        return sketch.node("Reshape", [sketch.node("Slice", [wide, ...cut]), sketch.integers([0, 0, 2])]);
+      },
+    ],
+    [
+      "a product over positions",
+      "(MatMul): a product of two activations is cut along its batch axes only",
+      (sketch, x) => {
+        const turned = sketch.node("Transpose", [x], { perm: [0, 2, 1] }); // [B, F, S]
+        const mixed = sketch.node("MatMul", [turned, sketch.embed(7, 2)]); // [B, F, 2]
+        return sketch.node("Slice", [mixed, ...[0, 2, 1].map((bound) => sketch.integers([bound]))]);
+      },
+    ],
+  ])("%s is refused", (_, reason, between) => {
+    expect(weightsOf(planOf(sandwich(between, 2)))[1]).toContain(`up Replicate node`);
+    expect(weightsOf(planOf(sandwich(between, 2)))[1]).toContain(reason);
+  });
+
   test("a Partial is moved before it is added up", () => {
     const sketch = sandwich((_, x) => x);
     sketch.output(sketch.node("Gather", ["down", "logits_positions"], { axis: 1 }, "wanted"), ["B", "M", D]);
@@ -245,6 +338,17 @@ describe("head", () => {
     expect(collectivesOf(plan)).toEqual(["allGather logits outside"]);
   });
 
+  test("logits made of packed parts are gathered inside the graph, in order", () => {
+    const sketch = new GraphSketch();
+    const both = sketch.product(sketch.embed(7, D), D, 6);
+    sketch.nodeWith("Split", [both, sketch.integers([2, 4])], ["first", "second"], { axis: 2 });
+    sketch.node("Concat", ["first", "second"], { axis: 2 }, "joined");
+    sketch.output(sketch.product("joined", 6, D), ["B", "S", D]);
+    sketch.node("Identity", ["joined"], {}, "logits");
+    sketch.output("logits", ["B", "S", 6]);
+    expect(collectivesOf(planOf(sketch))).toContain("allGather logits");
+  });
+
   test("tied to the embedding it is a second weight of the rank", () => {
     const sketch = new GraphSketch();
     const table = sketch.weight([7, D], "table");
@@ -271,6 +375,30 @@ describe("attention", () => {
     expect(weightsOf(planOf(sketch))).toContain(
       `${key} Replicate a product would add up key/value heads that several ranks hold`,
     );
+  });
+
+  test("key/value heads that several ranks hold are never gathered; those of one rank each are", () => {
+    const planWith = (numKeyValueHeads: number): Plan => {
+      const sketch = new GraphSketch();
+      const x = sketch.embed(7, D);
+      const attended = sketch.attention(x, D, 0, { ...heads, numHeads: 3, numKeyValueHeads, packed: false });
+      const key = sketch.nodes.find(({ name }) => name === attended)!.inputs[1]!;
+      sketch.output(sketch.product(attended, 12, D, PLAIN, "o_proj"), ["B", "S", D]);
+      sketch.output(sketch.node("Identity", [key], {}, "key"), ["B", "S", 4 * numKeyValueHeads]);
+      return planOf(sketch, 4);
+    };
+    expect(collectivesOf(planWith(1))).toEqual([]);
+    expect(collectivesOf(planWith(3))).toEqual(["allReduce o_proj", "allGather key"]);
+  });
+
+  test("a cache that another node reads whole is not cut", () => {
+    const sketch = new GraphSketch();
+    const attended = sketch.attention(sketch.embed(7, D), D, 0, { ...heads, numHeads: 2, numKeyValueHeads: 2 });
+    sketch.output(sketch.product(attended, 8, D), ["B", "S", D]);
+    sketch.output(sketch.node("Abs", ["past_key_values.0.key"], {}, "seen"), ["B", 2, 6, 4]);
+    const plan = planOf(sketch);
+    expect(weightsOf(plan)[1]).toMatch(/^fusedmatmul_3 Replicate node "seen" \(Abs\): Abs has no rule$/);
+    expect(plan.collectives).toEqual([]);
   });
 
   test("MultiHeadAttention and RotaryEmbedding are cut by heads", () => {

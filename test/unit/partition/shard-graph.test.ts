@@ -3,6 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { PartitionError } from "../../../src/errors.ts";
 import type { Graph, GraphNode } from "../../../src/model/graph.ts";
+import { readIntegers } from "../../../src/partition/constants.ts";
 import { partition } from "../../../src/partition/partition.ts";
 import { listIndices } from "../../../src/partition/runs.ts";
 import { shardGraph } from "../../../src/partition/shard-graph.ts";
@@ -120,6 +121,16 @@ test("allGather says its axis and every rank's size", () => {
       label: { kind: "string", value: "up" },
     },
   });
+});
+
+test("a Split without sizes gets this rank's", () => {
+  const sketch = new GraphSketch();
+  sketch.nodeWith("Split", [sketch.product(sketch.embed(7, D), D, 10)], ["gate", "up"], { axis: 2, num_outputs: 2 });
+  sketch.output(sketch.product(sketch.node("Mul", ["gate", "up"]), 5, D), ["B", "S", D]);
+  const [rank] = shards(sketch.build(), 2);
+  const split = find(rank!, "Split")!;
+  expect(split.attributes).toEqual({ axis: { kind: "int", value: 2 } });
+  expect(readIntegers(rank!.weights.get(split.inputs[1]!))).toEqual([3, 3]);
 });
 
 test("a world of one gets the graph as it is", () => {
