@@ -70,7 +70,7 @@ export class Generator implements AsyncDisposable {
    * @throws {UsageError} when an option is wrong, {ModelError} when the model is missing, damaged or unknown
    */
   static async load(modelPath: string, options: LoadOptions = {}): Promise<Generator> {
-    checkLoadOptions(options);
+    checkLoadOptions(modelPath, options);
     if (!leadsModel(options)) {
       return new Generator(undefined);
     }
@@ -145,8 +145,7 @@ export class Generator implements AsyncDisposable {
     }
     const { maxInputLength = 1024, signal } = options;
     const { model, maxContext } = this.#loaded;
-    const cut = tokens.map((input) => input.slice(0, maxInputLength === 0 ? undefined : maxInputLength));
-    const inputs = resolveInputs(model, maxContext, cut);
+    const inputs = resolveInputs(model, maxContext, tokens, maxInputLength);
     const logits = await this.#forward(this.#loaded, inputs, signal);
     const { vocabSize } = model.config;
     return inputs.map((ids, index) => {

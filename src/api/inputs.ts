@@ -26,19 +26,36 @@ export function resolveMaxContext({ config, directory }: Model, maxContext = con
 
 /**
  * Ids of the tokens of each input; a token outside the vocabulary becomes the unknown token, as in CTranslate2.
+ * @param maxInputLength longer inputs are cut; 0: none is
  * @throws {UsageError} naming the input and what is wrong with it
  */
 export function resolveInputs(
   model: Model,
   maxContext: number,
   inputs: readonly (readonly Token[])[],
+  maxInputLength = 0,
 ): readonly (readonly number[])[] {
   const limits = { vocabSize: model.config.vocabSize, maxContext };
+  requireList("Prompts must be lists", inputs);
+  if (!Number.isSafeInteger(maxInputLength) || maxInputLength < 0) {
+    throw new UsageError(`maxInputLength is ${maxInputLength}, but must be a whole number of 0 or more (0: no limit).`);
+  }
   return inputs.map((tokens, index) => {
-    const ids = tokens.map((token) => (typeof token === "number" ? token : findTokenId(model, token)));
+    requireList(`Prompt ${index} must be a list`, tokens);
+    const kept = tokens.slice(0, maxInputLength === 0 ? undefined : maxInputLength);
+    const ids = kept.map((token) => (typeof token === "string" ? findTokenId(model, token) : token));
     checkPrompt(ids, index, limits);
     return ids;
   });
+}
+
+/** Callers without types hand in the text itself. */
+function requireList(expectation: string, value: unknown): void {
+  if (!Array.isArray(value)) {
+    throw new UsageError(
+      `${expectation} of tokens, received ${JSON.stringify(value)}: generator.encode(text) makes a list of a text.`,
+    );
+  }
 }
 
 function findTokenId({ tokenizer }: Model, token: string): number {

@@ -49,10 +49,13 @@ const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
 };
 
 /**
- * Checks the options, alone and against the world that this process belongs to.
+ * Checks what Generator.load was given, alone and against the world that this process belongs to.
  * @throws {UsageError} naming the option, its value and what is accepted
  */
-export function checkLoadOptions(options: LoadOptions): void {
+export function checkLoadOptions(modelPath: string, options: LoadOptions): void {
+  if (typeof modelPath !== "string") {
+    throw new UsageError(`The model is ${JSON.stringify(modelPath)}, but must be the path of its directory.`);
+  }
   for (const [name, value] of Object.entries(options)) {
     const rule = Object.hasOwn(RULES, name) ? RULES[name as keyof LoadOptions] : undefined;
     if (rule === undefined) {

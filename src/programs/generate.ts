@@ -50,9 +50,10 @@ export const generate: Program = {
   runsOnRanks: true,
 
   async check(options) {
+    const directory = readModelDirectory(options);
     const loadOptions = readLoadOptions(options);
-    checkLoadOptions(loadOptions);
-    const model = await loadModel(readModelDirectory(options));
+    checkLoadOptions(directory, loadOptions);
+    const model = await loadModel(directory);
     const maxContext = resolveMaxContext(model, loadOptions.maxContext);
     resolveGenerationOptions(model, readDecoding(options));
     if (!readsStandardInput(options)) {
