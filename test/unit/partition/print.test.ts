@@ -1,4 +1,5 @@
 /** The printed plan, as people see it. */
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "@jest/globals";
 import { loadModel } from "../../../src/model/model.ts";
@@ -59,6 +60,11 @@ weights per rank (P = 2): 1.9 KiB, 1.9 KiB
 collectives: 5 per step; each rank hands over 160 B per token
 the same on every rank:
   224 B  gather_1: every rank looks up rows of it`);
+});
+
+test("docs/partitioning.md shows the plan as it is printed", () => {
+  const page = readFileSync(new URL("../../../docs/partitioning.md", import.meta.url), "utf8");
+  expect(page).toContain(`\`\`\`\n${printPlan(partition(demo.graph, { worldSize: 4 }))}\n\`\`\``);
 });
 
 test("totals", () => {
