@@ -3,7 +3,7 @@
  * The engine keeps the process alive only while a request is under way.
  */
 import { Worker } from "node:worker_threads";
-import { UsageError, type ShardrunError } from "../errors.ts";
+import { ShardrunError, UsageError } from "../errors.ts";
 import {
   ENGINE_FAILED,
   ENGINE_RUNNING,
@@ -40,7 +40,7 @@ export class Engine {
   /** @param onFailed called when this rank can no longer take part */
   constructor(settings: WorldSettings, onFailed: (error: ShardrunError) => void = () => {}) {
     this.settings = settings;
-    const data: EngineData = { settings, state: this.#state.buffer as SharedArrayBuffer };
+    const data: EngineData = { settings, state: this.#state.buffer };
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: data, name: "shardrun engine" });
     this.#worker.on("message", (message: FromEngine) => this.#receive(message, onFailed));
     this.#worker.on("error", (error) => this.fail(error as ShardrunError));
@@ -67,6 +67,11 @@ export class Engine {
       });
       signal?.throwIfAborted();
       return reply;
+    } catch (error) {
+      if (error instanceof ShardrunError) {
+        Error.captureStackTrace(error); // the script's call is of use to its author, not the error's way here
+      }
+      throw error;
     } finally {
       signal?.removeEventListener("abort", cancel);
       this.#pending.delete(id);
@@ -127,5 +132,4 @@ export class Engine {
         break;
     }
   }
-
 }

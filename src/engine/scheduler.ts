@@ -81,7 +81,9 @@ export class Scheduler {
     };
     const { numHypotheses } = request.options;
     const jobs = request.prompts.flatMap((promptIds, promptIndex) =>
-      Array.from({ length: numHypotheses }, (_, hypothesis) => this.#submit(generation, promptIds, promptIndex, hypothesis)),
+      Array.from({ length: numHypotheses }, (_, hypothesis) =>
+        this.#submit(generation, promptIds, promptIndex, hypothesis),
+      ),
     );
     await Promise.all(jobs);
     const sequences = generation.results.toSorted(
@@ -102,7 +104,12 @@ export class Scheduler {
     );
   }
 
-  #submit(generation: Generation, promptIds: readonly number[], promptIndex: number, hypothesis: number): Promise<void> {
+  #submit(
+    generation: Generation,
+    promptIds: readonly number[],
+    promptIndex: number,
+    hypothesis: number,
+  ): Promise<void> {
     const { options } = generation.request;
     const sequence = new Sequence(options, promptIds, {
       stream: promptIndex * options.numHypotheses + hypothesis,

@@ -34,12 +34,18 @@ const port = parentPort!;
 const post = (message: FromEngine): void => port.postMessage(message);
 
 watchAgent();
-await (ownRank === ROOT_RANK ? lead() : serve());
+if (ownRank === ROOT_RANK) {
+  lead();
+} else {
+  await serve();
+}
 
 /** Answers requests until told to leave. A world that does not come together fails every request. */
-async function lead(): Promise<void> {
+function lead(): void {
   const opened = connectWorld(settings).then(({ communicator, membership }) => {
-    const leader = new Leader(new Rank(communicator, host), (error) => membership?.reportFailure(ownRank, error.message));
+    const leader = new Leader(new Rank(communicator, host), (error) =>
+      membership?.reportFailure(ownRank, error.message),
+    );
     return { service: new Service(leader, post), membership };
   });
   opened.catch(() => undefined); // told to each request
@@ -49,7 +55,8 @@ async function lead(): Promise<void> {
       return;
     }
     opened.then(
-      ({ service }) => (message.kind === "cancel" ? service.cancel(message.id) : void service.answer(message.id, message)),
+      ({ service }) =>
+        message.kind === "cancel" ? service.cancel(message.id) : void service.answer(message.id, message),
       (error: unknown) => post({ kind: "error", id: message.id, error: flattenError(error) }),
     );
   });

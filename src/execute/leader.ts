@@ -21,7 +21,9 @@ export class Leader {
 
   /** @throws the reason when a rank cannot load its shard; nothing is loaded anywhere then */
   async load(model: number, specification: ModelSpecification): Promise<void> {
-    const failure = await this.#lead({ kind: "load", model, specification }, () => this.#rank.load(model, specification));
+    const failure = await this.#lead({ kind: "load", model, specification }, () =>
+      this.#rank.load(model, specification),
+    );
     if (failure !== undefined) {
       throw failure;
     }
@@ -52,7 +54,9 @@ export class Leader {
   #lead<T>(command: Command, doOwnPart: () => Promise<T> | T): Promise<T> {
     const result = this.#turn.then(async () => {
       if (this.#broken !== undefined) {
-        throw new ExecutionError(`The ranks stopped working together: ${this.#broken.message}`, { cause: this.#broken });
+        throw new ExecutionError(`The ranks stopped working together: ${this.#broken.message}`, {
+          cause: this.#broken,
+        });
       }
       try {
         await this.#rank.communicator.broadcastMessage(encodeCommand(command), 0, { label: command.kind });

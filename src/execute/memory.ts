@@ -10,6 +10,7 @@ export interface MemoryUse {
 
 export function readMemory(): MemoryUse {
   const status = readFileSync("/proc/self/status", "utf8");
-  const readBytes = (key: string): number => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
+  const readBytes = (key: string): number =>
+    Number(new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
   return { privateBytes: readBytes("RssAnon"), residentBytes: readBytes("VmRSS") };
 }

@@ -54,7 +54,10 @@ export class Rank {
     if (failedRank >= 0) {
       await shard?.close();
       const { host, error } = statuses[failedRank]!;
-      return failure ?? new ModelError(`Loading failed on rank ${failedRank} (${host}): ${error}`, { rank: failedRank, host });
+      return (
+        failure ??
+        new ModelError(`Loading failed on rank ${failedRank} (${host}): ${error}`, { rank: failedRank, host })
+      );
     }
     this.#models.set(id, shard!);
     return undefined;

@@ -68,7 +68,11 @@ export class ShardModel {
    * Cuts the model for this communicator's world, reads this rank's weights and creates its session.
    * @throws {ModelError} when files are damaged; {PartitionError} when the graph cannot be cut.
    */
-  static async create(model: Model, specification: ModelSpecification, communicator: Communicator): Promise<ShardModel> {
+  static async create(
+    model: Model,
+    specification: ModelSpecification,
+    communicator: Communicator,
+  ): Promise<ShardModel> {
     const { rank, worldSize } = communicator;
     const plan = partition(model.graph, { worldSize });
     const graph = shardGraph(model.graph, plan, rank);
@@ -137,7 +141,11 @@ export class ShardModel {
     const totals = step.pastLengths.map((past) => past + numTokens);
     const feeds: Feed[] = [
       int64Feed("input_ids", [numRows, numTokens], step.inputIds.flat()),
-      int32Feed("seqlens_k", [numRows], totals.map((total) => total - 1)),
+      int32Feed(
+        "seqlens_k",
+        [numRows],
+        totals.map((total) => total - 1),
+      ),
       int32Feed("total_sequence_length", [], [Math.max(...totals)]),
       int64Feed("logits_positions", [step.positions.length], step.positions),
     ];
@@ -155,10 +163,12 @@ export class ShardModel {
     const digests = new Uint8Array(digest.byteLength * worldSize);
     const bytesPerRank = Array<number>(worldSize).fill(digest.byteLength);
     await this.#communicator.allGather(digest, digests, bytesPerRank, { label: "hidden_states digest" });
-    const differing = bytesPerRank.map((_, peer) => peer).filter((peer) => {
-      const theirs = digests.subarray(peer * digest.byteLength, (peer + 1) * digest.byteLength);
-      return !digest.equals(theirs);
-    });
+    const differing = bytesPerRank
+      .map((_, peer) => peer)
+      .filter((peer) => {
+        const theirs = digests.subarray(peer * digest.byteLength, (peer + 1) * digest.byteLength);
+        return !digest.equals(theirs);
+      });
     if (differing.length > 0) {
       throw new ExecutionError(
         `Ranks diverged: the hidden states [${hidden.shape.join(", ")}] of this step on rank ${rank} differ from those ` +
@@ -181,7 +191,11 @@ function createCache(graph: Graph, specification: ModelSpecification): KeyValueC
   if (tensors.length === 0) {
     return undefined;
   }
-  return native().createKeyValueCache({ numRows: specification.numRows, maxContext: specification.maxContext, tensors });
+  return native().createKeyValueCache({
+    numRows: specification.numRows,
+    maxContext: specification.maxContext,
+    tensors,
+  });
 }
 
 /** Which vocabulary entries each rank's logits hold. */
