@@ -165,7 +165,7 @@ export interface Feed {
 
 export interface RunOptions {
   readonly feeds: readonly Feed[];
-  /** Outputs to return, each copied into a new array. Other outputs stay inside. */
+  /** Outputs to return, each copied into a new array; none is fine. Other outputs stay inside. */
   readonly fetch: readonly string[];
   /** Cache rows [firstRow, firstRow + numRows) are bound as past and present of every cache tensor, in place. */
   readonly cache?: { readonly cache: KeyValueCache; readonly firstRow: number; readonly numRows: number };
@@ -187,6 +187,7 @@ export interface RunResult {
 
 export interface Session {
   run(options: RunOptions): Promise<RunResult>;
+  /** After the runs under way. Comes before its communicator's close. */
   close(): Promise<void>;
 }
 

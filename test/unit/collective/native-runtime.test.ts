@@ -18,17 +18,22 @@ afterAll(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** What opening these libraries, one after the other, gives: a version or "class: message". */
-function open(...paths: string[]): string[] {
+/** What these expressions give in a process of their own, one after the other: a value or "class: message". */
+function evaluate(...expressions: string[]): unknown[] {
   const script = `
     const addon = require(${JSON.stringify(join(process.cwd(), "native/build/Release/shardrun.node"))});
     const named = (name) => ({ [name]: class extends Error { name = name; } })[name];
     addon.setErrorClasses({ UsageError: named("UsageError"), InternalError: named("InternalError") });
-    const open = (path) => { try { return addon.openRuntime(path); } catch (error) { return String(error); } };
-    console.log(JSON.stringify(${JSON.stringify(paths)}.map(open)));`;
+    const attempt = (act) => { try { return act(); } catch (error) { return String(error); } };
+    console.log(JSON.stringify([${expressions.map((expression) => `() => ${expression}`).join()}].map(attempt)));`;
   const { stdout, stderr } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8" });
   expect(stderr).toBe("");
-  return JSON.parse(stdout) as string[];
+  return JSON.parse(stdout) as unknown[];
+}
+
+/** What opening these libraries, one after the other, gives. */
+function open(...paths: string[]): unknown[] {
+  return evaluate(...paths.map((path) => `addon.openRuntime(${JSON.stringify(path)})`));
 }
 
 /** A shared library with this C source. */
@@ -55,6 +60,12 @@ function compileRuntime(name: string, version: string, table: string): string {
 test("the package's library opens, again and again", () => {
   const library = findRuntimeLibrary();
   expect(open(library, library)).toEqual(["1.30.0", "1.30.0"]);
+});
+
+test("nothing works before it is open", () => {
+  expect(evaluate("addon.createPrepackedWeights()")).toEqual([
+    "UsageError: onnxruntime is not open: call openRuntime first.",
+  ]);
 });
 
 test("a second library is refused", () => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { native, type Communicator, type Session, type SessionOptions } from "../../../src/collective/native.ts";
 import { ExecutionError, UsageError } from "../../../src/errors.ts";
 import type { Graph } from "../../../src/model/graph.ts";
+import { ModelProto, type TensorProto_DataType as OnnxDataType } from "../../../src/model/generated/onnx.ts";
 import { encodeModel } from "../../../src/model/onnx-format.ts";
 import {
   connectAlone,
@@ -157,6 +158,20 @@ describe("errors", () => {
       "an unknown output",
       async () => (await product()).run({ feeds: [X], fetch: ["z"] }),
       new ExecutionError(`${failed}Invalid output name: z`),
+    ],
+    [
+      "an output of a type that nobody here handles",
+      async () => {
+        const double = 11; // not in our part of the ONNX schema
+        const cast = graph({ ...SUM, nodes: [node("Cast", ["x"], ["y"], { to: double })], weights: {} });
+        const decoded = ModelProto.decode(encodeModel(cast));
+        decoded.graph!.output[0]!.type!.tensorType!.elemType = double as OnnxDataType;
+        const model = ModelProto.encode(decoded).finish();
+        const session = await createSession(SUM, { model });
+        const feeds = [float32("x", [1], [1]), float32("z", [1], [1])];
+        await session.run({ feeds, fetch: ["y"] });
+      },
+      new ExecutionError("ONNX element type 11 is not supported here."),
     ],
     [
       "a feed of another type",
