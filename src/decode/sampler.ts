@@ -21,15 +21,15 @@ export function argmax(logits: Float32Array): number {
   let best = 0;
   for (let id = 0; id < logits.length; id += 1) {
     if (logits[id]! > logits[best]!) best = id;
-    else if (Number.isNaN(logits[id])) return refuse(NaN, id);
+    else if (Number.isNaN(logits[id])) return refuseLogits(`the logit of token ${id} is NaN`);
   }
-  return Number.isFinite(logits[best]) ? best : refuse(logits[best]!, best);
+  return Number.isFinite(logits[best]) ? best : refuseLogits(`the logit of token ${best} is ${logits[best]}`);
 }
 
-function refuse(logit: number, tokenId: number): never {
+/** @throws {ExecutionError} always; `finding` says what is wrong with the logits */
+export function refuseLogits(finding: string): never {
   throw new ExecutionError(
-    `No token can be chosen: the logit of token ${tokenId} is ${logit}. ` +
-      "The checkpoint may be damaged, or its values too large for the data type it runs in.",
+    `No token can be chosen: ${finding}. The checkpoint may be damaged, or its values too large for the data type it runs in.`,
   );
 }
 

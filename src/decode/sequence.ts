@@ -7,7 +7,7 @@ import { logitsDemand, needsLogProbs, type LogitsDemand } from "./demand.ts";
 import type { DecodingOptions } from "./options.ts";
 import { countedLength, processLogits, type History } from "./processors.ts";
 import { createRandomState, type RandomState } from "./random.ts";
-import { chooseToken } from "./sampler.ts";
+import { chooseToken, refuseLogits } from "./sampler.ts";
 import { logProbability } from "./score.ts";
 
 /** "stop": an end token came; "length": maxLength or the model's context is used up. */
@@ -74,8 +74,12 @@ export class Sequence {
     return this.#append(tokenId, needsLogProbs(this.#options) ? logProbability(logits, tokenId) : undefined);
   }
 
-  /** Takes the token that the ranks found to be the likeliest, when demand() was "argmax". */
+  /**
+   * Takes the token that the ranks found to be the likeliest, when demand() was "argmax".
+   * @throws {ExecutionError} when they found none, which a negative id says
+   */
   accept(tokenId: number): SequenceStep {
+    if (tokenId < 0) refuseLogits("a logit is not a finite number");
     return this.#append(tokenId, undefined);
   }
 

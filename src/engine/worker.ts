@@ -104,7 +104,7 @@ function end(value: typeof ENGINE_ENDED | typeof ENGINE_FAILED): void {
 /** This rank cannot go on: says so, and ends the process if its script does not. */
 function fail(error: Error): void {
   // Not through console: its lines would wait for the script's event loop.
-  writeSync(process.stderr.fd, `shardrun: rank ${ownRank} (${host}): ${error.message}\n`);
+  writeSync(2, `shardrun: rank ${ownRank} (${host}): ${error.message}\n`);
   post({ kind: "failed", error: flattenError(error) });
   setTimeout(() => process.kill(process.pid, "SIGTERM"), FAILED_SCRIPT_GRACE_MS);
   end(ENGINE_FAILED);

@@ -12,6 +12,9 @@ export interface LogitsLayout {
   readonly sizes: readonly number[];
 }
 
+/** In place of a token id: a rank without vocabulary has no candidate, and a NaN is never the likeliest. */
+export const NO_TOKEN = -1;
+
 /** The values of a fetched float32 output, without a copy. */
 function asFloats(value: FetchedValue | undefined): Float32Array {
   return value === undefined
@@ -19,19 +22,21 @@ function asFloats(value: FetchedValue | undefined): Float32Array {
     : new Float32Array(value.data.buffer, value.data.byteOffset, value.data.byteLength / 4);
 }
 
-/** Index of the largest of row[begin, end); the lowest index on ties. */
+/** Index of the largest of values[begin, end), the lowest on ties; the first that is no number, if there is one. */
 function findMaximum(values: Float32Array, begin: number, end: number): number {
   let best = begin;
-  for (let index = begin + 1; index < end; index++) {
+  for (let index = begin; index < end; index++) {
     if (values[index]! > values[best]!) {
       best = index;
+    } else if (Number.isNaN(values[index])) {
+      return index;
     }
   }
   return best;
 }
 
 /**
- * The best token of each position over all ranks; the lowest id on ties.
+ * The best token of each position over all ranks, the lowest id on ties; NO_TOKEN where a logit is not a finite number.
  * @param shard this rank's logits, float32 [B, M, V/P]; undefined on a rank without vocabulary
  * @returns [B * M], the same on every rank
  */
@@ -45,37 +50,33 @@ export async function gatherArgmax(
   const logits = asFloats(shard);
   const width = layout.firstIds === undefined ? layout.vocabSize : layout.sizes[rank]!;
   const firstId = layout.firstIds?.[rank] ?? 0;
-  // candidates: [B * M] pairs (id int32, logit float32); id -1 where this rank holds no vocabulary
-  const ids = new Int32Array(numPositions * 2).fill(-1);
+  // candidates: [B * M] pairs (id int32, logit float32)
+  const ids = new Int32Array(numPositions * 2).fill(NO_TOKEN);
   const values = new Float32Array(ids.buffer);
   for (let position = 0; width > 0 && position < numPositions; position++) {
     const best = findMaximum(logits, position * width, (position + 1) * width);
     ids[position * 2] = firstId + (best - position * width);
     values[position * 2 + 1] = logits[best]!;
   }
-  if (layout.firstIds === undefined) {
-    return ids.filter((_, index) => index % 2 === 0);
-  }
-  const gatheredIds = new Int32Array(ids.length * worldSize);
+  const isWhole = layout.firstIds === undefined;
+  const numShards = isWhole ? 1 : worldSize;
+  const gatheredIds = isWhole ? ids : new Int32Array(ids.length * worldSize);
   const gatheredValues = new Float32Array(gatheredIds.buffer);
   const bytesPerRank = Array<number>(worldSize).fill(ids.byteLength);
-  await communicator.allGather(new Uint8Array(ids.buffer), new Uint8Array(gatheredIds.buffer), bytesPerRank, {
-    label: "logits candidates",
-  });
-  const best = new Int32Array(numPositions).fill(-1);
-  for (let position = 0; position < numPositions; position++) {
-    let bestValue = 0;
-    for (let peer = 0; peer < worldSize; peer++) {
-      const at = (peer * numPositions + position) * 2;
-      const id = gatheredIds[at]!;
-      // Shards lie in the order of ids, so ">" keeps the lowest id on ties.
-      if (id >= 0 && (best[position] === -1 || gatheredValues[at + 1]! > bestValue)) {
-        best[position] = id;
-        bestValue = gatheredValues[at + 1]!;
-      }
-    }
+  if (!isWhole) {
+    const options = { label: "logits candidates" };
+    await communicator.allGather(new Uint8Array(ids.buffer), new Uint8Array(gatheredIds.buffer), bytesPerRank, options);
   }
-  return best;
+  return Int32Array.from({ length: numPositions }, (_, position) => {
+    const places = Array.from(
+      { length: numShards },
+      (_shard, shardIndex) => (shardIndex * numPositions + position) * 2,
+    );
+    const held = places.filter((place) => gatheredIds[place] !== NO_TOKEN);
+    // Shards lie in the order of ids, so ">" keeps the lowest id on ties.
+    const best = held.reduce((a, b) => (gatheredValues[b + 1]! > gatheredValues[a + 1]! ? b : a));
+    return held.every((place) => gatheredValues[place + 1]! < Infinity) ? gatheredIds[best]! : NO_TOKEN;
+  });
 }
 
 /**
