@@ -127,7 +127,7 @@ export function readEnvironment(env: Variables = process.env): Environment {
     secret,
     runId: env["SHARDRUN_RUN_ID"] ?? engine?.runId(env),
     masterAddress: env["MASTER_ADDR"],
-    agentFd: readInteger("SHARDRUN_AGENT_FD", env, 3),
+    agentFd: readAgentFd(env),
     startTimeoutMs: readInteger("SHARDRUN_START_TIMEOUT_MS", env, 1) ?? DEFAULT_START_TIMEOUT_MS,
     collectives: readCollectives(env),
     onnxRuntimePath: env["SHARDRUN_ONNXRUNTIME"],
@@ -272,6 +272,12 @@ function readSecret(env: Variables): Uint8Array | undefined {
     );
   }
   return Uint8Array.from(Buffer.from(value, "hex"));
+}
+
+/** Only the process that the agent itself started has the descriptor; where that is npx or tsx, its child has another one there. */
+function readAgentFd(env: Variables): number | undefined {
+  const fd = readInteger("SHARDRUN_AGENT_FD", env, 3);
+  return readInteger("SHARDRUN_AGENT_PID", env, 1) === process.ppid ? fd : undefined;
 }
 
 function readCollectives(env: Variables): Environment["collectives"] {

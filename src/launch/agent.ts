@@ -74,12 +74,12 @@ class Agent {
       name,
       args,
       workingDirectory: job.workingDirectory,
-      environment: { ...job.environment, ...environment, SHARDRUN_AGENT_FD: String(AGENT_FD) },
+      environment: { ...job.environment, ...environment, ...agentVariables() },
       hasStdin: rank === job.stdinRank,
       processors,
     };
     let pid = 0;
-    const process = new RankProcess(start, {
+    const rankProcess = new RankProcess(start, {
       started: (startedPid) => {
         pid = startedPid;
         this.#watchdog.stdin.write(`+ ${pid}\n`);
@@ -90,7 +90,7 @@ class Agent {
       },
       exited: (exit) => {
         this.#send("exited", rank, { ...exit, rank, host: job.host } satisfies RankExit);
-        if (exit.code !== 0) this.#terminate(FAILURE_GRACE_MS);
+        if (exit.code !== 0 && !exit.onRequest) this.#terminate(FAILURE_GRACE_MS);
       },
       failedToStart: (error) => {
         this.#refuse({
@@ -106,7 +106,7 @@ class Agent {
         this.#countEnded(job);
       },
     });
-    this.#ranks.set(rank, process);
+    this.#ranks.set(rank, rankProcess);
   }
 
   #countEnded(job: AgentJob): void {
@@ -140,6 +140,11 @@ class Agent {
   #send(kind: FrameKind, rank: number, content?: Uint8Array | object): boolean {
     return this.#launcher.destroyed || this.#launcher.write(encodeFrame(kind, rank, content));
   }
+}
+
+/** How a rank finds the descriptor that ends with its agent, and knows that it is meant: its children inherit the words alone. */
+function agentVariables(): Record<string, string> {
+  return { SHARDRUN_AGENT_FD: String(AGENT_FD), SHARDRUN_AGENT_PID: String(process.pid) };
 }
 
 new Agent().serve();

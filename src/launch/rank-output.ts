@@ -77,9 +77,13 @@ export class RankOutput {
   async close(): Promise<void> {
     this.#mergers.stdout.flush();
     this.#mergers.stderr.flush();
-    for (const file of this.#files.values()) file.end();
-    const destinations = [...Object.values(this.#streams), ...this.#files.values()];
-    await Promise.all(destinations.map((destination) => this.#drained(destination)));
+    const taken = [
+      ...Object.values(this.#streams).map(
+        (stream) => new Promise<void>((resolve) => stream.write("", () => resolve())),
+      ),
+      ...[...this.#files.values()].map((file) => new Promise<void>((resolve) => file.end(() => resolve()))),
+    ];
+    await Promise.all(taken);
   }
 
   #write(destination: Writable, bytes: Buffer): void {
@@ -95,18 +99,6 @@ export class RankOutput {
   #giveUp(destination: Writable): void {
     this.#broken.add(destination);
     this.#relieve(destination);
-  }
-
-  async #drained(destination: Writable): Promise<void> {
-    while (!this.#broken.has(destination) && destination.writableLength > 0) {
-      await new Promise<void>((resolve) => {
-        destination
-          .once("drain", resolve)
-          .once("error", () => resolve())
-          .once("finish", resolve);
-        destination.write("", () => resolve());
-      });
-    }
   }
 
   #prefixer(rank: number, stream: StreamName): LinePrefixer {

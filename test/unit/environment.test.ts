@@ -182,6 +182,7 @@ describe("settings", () => {
       SHARDRUN_COORDINATOR: "127.0.0.1:4000",
       SHARDRUN_SECRET: SECRET,
       SHARDRUN_AGENT_FD: "3",
+      SHARDRUN_AGENT_PID: String(process.ppid),
       SHARDRUN_START_TIMEOUT_MS: "500",
       SHARDRUN_COLLECTIVES: "tcp",
       SHARDRUN_ONNXRUNTIME: "/opt/libonnxruntime.so",
@@ -205,6 +206,11 @@ describe("settings", () => {
       "[::1]:4000",
     );
   });
+});
+
+test("the agent's descriptor is not believed in a process that the agent has not started", () => {
+  const names = { SHARDRUN_AGENT_FD: "3", SHARDRUN_AGENT_PID: String(process.pid) };
+  expect(readEnvironment(names).agentFd).toBeUndefined();
 });
 
 describe("what is refused", () => {

@@ -107,6 +107,15 @@ describe("a signal to the launcher", () => {
     expect(run.processes()).toEqual([]);
   });
 
+  test("leaves time to a rank that needs it, although the others end at once", async () => {
+    const script =
+      'trap "sleep 1.2; echo drained; exit 0" TERM; [ $RANK = 1 ] && trap - TERM; sleep 60 & echo ready; wait';
+    const run = startLauncher([...TWO_RANKS, "sh", "-c", script]);
+    await run.waitForOutput("ready\n", 2);
+    run.child.kill("SIGTERM");
+    expect(await run.result).toMatchObject({ end: 1, stdout: "ready\nready\ndrained\n" });
+  });
+
   test("twice ends ranks at once that will not end", async () => {
     const run = await startStubborn();
     run.child.kill("SIGINT");
