@@ -9,6 +9,8 @@ import { startLocalFollowers } from "../launch/local.ts";
 
 /** How long the leader's process waits at its end for the news to reach the followers, once all have joined. */
 const LEAVE_TIMEOUT_MS = 5_000;
+/** A rank that fails says so, but is not held up by it: its broken connections tell the others as well. */
+const FAILED_LEAVE_TIMEOUT_MS = 300;
 
 export const environment: Environment = readEnvironment();
 
@@ -57,9 +59,9 @@ function startWorldEngine(settings: Environment): Engine {
   });
   process.once("exit", (exitCode) => {
     if (exitCode !== 0) {
-      return; // The broken connection tells the others at once.
-    }
-    if (isLeader) {
+      engine.leave(exitCode);
+      engine.waitUntilEnded(FAILED_LEAVE_TIMEOUT_MS);
+    } else if (isLeader) {
       engine.leave(exitCode);
       engine.waitUntilEnded(settings.startTimeoutMs + LEAVE_TIMEOUT_MS);
     } else if (!engine.waitUntilEnded()) {

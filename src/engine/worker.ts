@@ -51,7 +51,7 @@ function lead(): void {
   opened.catch(() => undefined); // told to each request
   port.on("message", (message: ToEngine) => {
     if (message.kind === "leave") {
-      void leave();
+      void leave(message.exitCode);
       return;
     }
     opened.then(
@@ -61,10 +61,12 @@ function lead(): void {
     );
   });
 
-  async function leave(): Promise<void> {
+  async function leave(exitCode: number): Promise<void> {
     const world = await opened.catch(() => undefined);
-    await world?.service.close();
-    await world?.membership?.leave(0);
+    if (exitCode === 0) {
+      await world?.service.close();
+    }
+    await world?.membership?.leave(exitCode);
     end(ENGINE_ENDED);
   }
 }
@@ -73,6 +75,11 @@ function lead(): void {
 async function serve(): Promise<void> {
   let membership: Membership | undefined;
   let hasLeaderLeft = false;
+  port.on("message", (message: ToEngine) => {
+    if (message.kind === "leave") {
+      void membership?.leave(message.exitCode).then(() => end(ENGINE_FAILED));
+    }
+  });
   try {
     const world = await connectWorld(settings);
     ({ membership } = world);
