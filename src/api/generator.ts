@@ -5,7 +5,8 @@
 import type { GenerationOptions } from "../decode/options.ts";
 import { logSoftmax, scoreTokens } from "../decode/score.ts";
 import { rankHypotheses } from "../decode/sequence.ts";
-import type { GeneratedSequence, StepStatistics, TokenEvent } from "../engine/messages.ts";
+import type { GeneratedSequence, TokenEvent } from "../engine/messages.ts";
+import { addStatistics, startCounting, type StepStatistics } from "../engine/statistics.ts";
 import type { RankReport } from "../execute/rank.ts";
 import { loadModel, type Model } from "../model/model.ts";
 import { resolveGenerationOptions, resolveInputs, resolveMaxContext, type Token } from "./inputs.ts";
@@ -52,14 +53,7 @@ interface Loaded {
 export class Generator implements AsyncDisposable {
   /** Undefined on a rank that follows: there every call resolves to a gated result. */
   readonly #loaded: Loaded | undefined;
-  readonly #statistics = {
-    prefillTokens: 0,
-    prefillNanoseconds: 0,
-    decodeTokens: 0,
-    decodeNanoseconds: 0,
-    decodeComputeNanoseconds: 0,
-    decodeCollectiveNanoseconds: 0,
-  };
+  readonly #statistics = startCounting();
 
   private constructor(loaded: Loaded | undefined) {
     this.#loaded = loaded;
@@ -236,9 +230,7 @@ export class Generator implements AsyncDisposable {
       },
       { onToken, signal },
     );
-    for (const key of Object.keys(statistics) as (keyof StepStatistics)[]) {
-      this.#statistics[key] += statistics[key];
-    }
+    addStatistics(this.#statistics, statistics);
     return sequences;
   }
 

@@ -5,6 +5,7 @@
 import type { DecodingOptions } from "../decode/options.ts";
 import * as errors from "../errors.ts";
 import type { RankReport } from "../execute/rank.ts";
+import type { StepStatistics } from "./statistics.ts";
 
 /** What Generator.load asks of the engine. */
 export interface LoadRequest {
@@ -67,17 +68,6 @@ export interface TokenEvent {
   readonly tokenId: number;
   readonly logProb: number | undefined;
   readonly isLast: boolean;
-}
-
-/** Where the time of a request's steps went, on the leader. */
-export interface StepStatistics {
-  readonly prefillTokens: number;
-  readonly prefillNanoseconds: number;
-  readonly decodeTokens: number;
-  readonly decodeNanoseconds: number;
-  /** Of the decode steps: inside onnxruntime without collectives, and inside collectives. */
-  readonly decodeComputeNanoseconds: number;
-  readonly decodeCollectiveNanoseconds: number;
 }
 
 export type ToEngine =

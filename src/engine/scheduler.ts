@@ -10,7 +10,8 @@ import { Sequence } from "../decode/sequence.ts";
 import type { Leader } from "../execute/leader.ts";
 import type { StepResult } from "../execute/shard-model.ts";
 import type { ModelSpecification, Step } from "../execute/step.ts";
-import type { ForwardRequest, GeneratedSequence, GenerateRequest, StepStatistics, TokenEvent } from "./messages.ts";
+import type { ForwardRequest, GeneratedSequence, GenerateRequest, TokenEvent } from "./messages.ts";
+import { startCounting, type StepCounters, type StepStatistics } from "./statistics.ts";
 
 /** Prompt tokens per forward pass: enough to use the cores, few enough to be stopped between passes. */
 const PREFILL_CHUNK_TOKENS = 512;
@@ -23,7 +24,7 @@ interface Generation {
   readonly signal: AbortSignal;
   readonly onToken: (token: TokenEvent) => void;
   readonly results: GeneratedSequence[];
-  readonly statistics: { -readonly [Key in keyof StepStatistics]: number };
+  readonly statistics: StepCounters;
 }
 
 /** One hypothesis of one prompt, from waiting to finished. */
@@ -70,14 +71,7 @@ export class Scheduler {
       signal,
       onToken,
       results: [],
-      statistics: {
-        prefillTokens: 0,
-        prefillNanoseconds: 0,
-        decodeTokens: 0,
-        decodeNanoseconds: 0,
-        decodeComputeNanoseconds: 0,
-        decodeCollectiveNanoseconds: 0,
-      },
+      statistics: startCounting(),
     };
     const { numHypotheses } = request.options;
     const jobs = request.prompts.flatMap((promptIds, promptIndex) =>
