@@ -5,10 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int num_calls_for(size_t bytes) {
-  const size_t calls = ((size_t)256 << 20) / (bytes + 16384);
-  return calls < 5 ? 5 : calls > 5000 ? 5000 : (int)calls;
-}
+static int num_calls_for(size_t bytes) { return (int)(((size_t)1 << 30) / (bytes + 16384)) + 1; }
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);

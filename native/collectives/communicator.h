@@ -47,7 +47,7 @@ class Communicator {
   // From any thread: every call under way and every later one fails with `message`.
   virtual void Abort(const std::string& message, int peer) = 0;
 
-  // Time spent inside calls since the last ResetStatistics, and how many there were.
+  // How many calls have succeeded since creation, the bytes they were about, and the time spent inside them.
   struct Statistics {
     uint64_t calls = 0;
     uint64_t bytes = 0;

@@ -58,8 +58,8 @@ inline int RunAll() {
 #define CHECK_CONCAT_INNER(a, b) a##b
 #define CHECK_CONCAT(a, b) CHECK_CONCAT_INNER(a, b)
 // TEST("what must hold") { ... }
-#define TEST(name)                                                                                            \
-  static void CHECK_CONCAT(TestBody, __LINE__)();                                                             \
+#define TEST(name)                                                                                               \
+  static void CHECK_CONCAT(TestBody, __LINE__)();                                                                \
   static const check::Registration CHECK_CONCAT(registration, __LINE__)(name, CHECK_CONCAT(TestBody, __LINE__)); \
   static void CHECK_CONCAT(TestBody, __LINE__)()
 #define CHECK_EQUAL(actual, expected) check::Equal(actual, expected, __FILE__, __LINE__)

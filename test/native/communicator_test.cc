@@ -47,7 +47,8 @@ TEST("AllReduce: every rank has the bits of the sum in rank order") {
     for (const int world_size : {1, 2, 3, 5, 16}) {
       World world(world_size, transport);
       // The last one takes several segments of shared memory.
-      for (const size_t count : {size_t{0}, size_t{1}, size_t{world_size - 1u}, size_t{1000}, size_t{10007}, size_t{150001}}) {
+      for (const size_t count :
+           {size_t{0}, size_t{1}, size_t{world_size - 1u}, size_t{1000}, size_t{10007}, size_t{150001}}) {
         const std::vector<float> expected = SumInRankOrder(world_size, count);
         CheckNoErrors(world.Run([&](GroupCommunicator& communicator) {
           std::vector<float> data(count);
@@ -133,9 +134,11 @@ TEST("A rank that does not come: a timeout that names it, and what it was about"
       }
     });
     CHECK_EQUAL(errors[0], "allReduce timed out after 100 ms on rank 0 (hosta): nothing received from rank 1 (hosta, " +
-                               name + ") for \"layers.3.o_proj\" [14336] float32, 57344 bytes. Look at the output of "
+                               name +
+                               ") for \"layers.3.o_proj\" [14336] float32, 57344 bytes. Look at the output of "
                                "rank 1, which may be stopped or busy, or allow more time with timeoutMs.");
-    // The communicator has ended: later calls say why. Its peer still finds what was given, and learns it in its next call.
+    // The communicator has ended: later calls say why. Its peer still finds what was given, and learns it in its next
+    // call.
     const auto later = world.Run([&](GroupCommunicator& communicator) {
       std::vector<float> data(14336);
       if (communicator.rank() == 1) {

@@ -19,8 +19,7 @@ namespace {
 const std::vector<uint8_t> kSecret(32, 7);
 
 std::shared_ptr<Listener> NewListener(const std::string& name, int rank) {
-  return std::make_shared<Listener>(
-      ListenOptions{name + "-" + std::to_string(getpid()), rank, "127.0.0.1", kSecret});
+  return std::make_shared<Listener>(ListenOptions{name + "-" + std::to_string(getpid()), rank, "127.0.0.1", kSecret});
 }
 
 Hello HelloFrom(int rank, const std::vector<uint8_t>& secret) {
@@ -92,8 +91,7 @@ TEST("Listener: a crowd of strangers does not keep the peers out") {
   const Deadline deadline(5000);
   std::vector<FileDescriptor> strangers;
   for (int i = 0; i < 200; ++i) {
-    strangers.push_back(
-        ConnectTcp(listener->address().tcp_host, listener->address().tcp_port, {deadline, *abort}));
+    strangers.push_back(ConnectTcp(listener->address().tcp_host, listener->address().tcp_port, {deadline, *abort}));
   }
   const Hello hello = HelloFrom(1, kSecret);
   CHECK(Answers(*listener, &hello, sizeof(hello)));
@@ -107,8 +105,7 @@ TEST("Secret: too short or too long is refused") {
     } catch (const Error& error) {
       message = error.what();
     }
-    CHECK_EQUAL(message,
-                "listen: expected a secret of 16 to 128 bytes, received " + std::to_string(size) + " bytes.");
+    CHECK_EQUAL(message, "listen: expected a secret of 16 to 128 bytes, received " + std::to_string(size) + " bytes.");
   }
 }
 
@@ -129,8 +126,9 @@ TEST("Address: survives its own format; anything else is refused") {
 TEST("connect: names the peers that are missing, on either side") {
   const auto lower = NewListener("missing", 0);
   const auto higher = NewListener("missing", 1);
-  const std::string rest = ", shm) for communicator 3, epoch 4. It may not have started, or may have ended: look at its "
-                           "output, or allow more time with timeoutMs.";
+  const std::string rest =
+      ", shm) for communicator 3, epoch 4. It may not have started, or may have ended: look at its "
+      "output, or allow more time with timeoutMs.";
   CHECK_EQUAL(ConnectError(lower, GroupOfTwo(lower, higher, 0)),
               "connect timed out after 200 ms on rank 0 (hosta): no connection with rank 1 (hosta" + rest);
   ConnectOptions options = GroupOfTwo(lower, higher, 1);
@@ -166,7 +164,8 @@ TEST("connect: options that contradict each other are refused") {
   const ConnectOptions good = GroupOfTwo(lower, higher, 0);
   ConnectOptions options = good;
   options.rank = 2;
-  CHECK_EQUAL(ConnectError(lower, options), "connect: expected 0 <= rank < worldSize, received rank 2 and worldSize 2.");
+  CHECK_EQUAL(ConnectError(lower, options),
+              "connect: expected 0 <= rank < worldSize, received rank 2 and worldSize 2.");
   options = good;
   options.peers.pop_back();
   CHECK_EQUAL(ConnectError(lower, options), "connect: expected one peer per rank, received 1 for worldSize 2.");

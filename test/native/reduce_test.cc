@@ -102,7 +102,8 @@ TEST("Reduce: every float16 value survives, and sums round to the nearest even h
     const auto other = static_cast<uint16_t>(random());
     for (const uint16_t addend : {uint16_t{0x8000}, other}) {
       const uint16_t sum = SumOfTwo(DataType::kFloat16, bits, addend);
-      const auto expected = static_cast<_Float16>(static_cast<float>(HalfOf(bits)) + static_cast<float>(HalfOf(addend)));
+      const auto expected =
+          static_cast<_Float16>(static_cast<float>(HalfOf(bits)) + static_cast<float>(HalfOf(addend)));
       if (std::isnan(static_cast<float>(expected))) {
         CHECK(std::isnan(static_cast<float>(HalfOf(sum))));
       } else {
@@ -124,10 +125,10 @@ TEST("Reduce: float16 halves are summed in float32 and rounded once") {
 
 TEST("Reduce: bfloat16 rounds to the nearest even") {
   const auto sum_of = [](uint16_t a, uint16_t b) { return SumOfTwo(DataType::kBFloat16, a, b); };
-  CHECK_EQUAL(sum_of(0x3f80, 0x3f80), 0x4000);  // 1 + 1
-  CHECK_EQUAL(sum_of(0x4380, 0x3f80), 0x4380);  // 256 + 1: halfway to 258, to the even 256
-  CHECK_EQUAL(sum_of(0x4381, 0x3f80), 0x4382);  // 258 + 1: halfway to 260, to the even 260
-  CHECK_EQUAL(sum_of(0x7f80, 0x3f80), 0x7f80);  // infinity stays
+  CHECK_EQUAL(sum_of(0x3f80, 0x3f80), 0x4000);        // 1 + 1
+  CHECK_EQUAL(sum_of(0x4380, 0x3f80), 0x4380);        // 256 + 1: halfway to 258, to the even 256
+  CHECK_EQUAL(sum_of(0x4381, 0x3f80), 0x4382);        // 258 + 1: halfway to 260, to the even 260
+  CHECK_EQUAL(sum_of(0x7f80, 0x3f80), 0x7f80);        // infinity stays
   CHECK((sum_of(0x7fff, 0x3f80) & 0x7fff) > 0x7f80);  // a NaN stays one
 }
 
