@@ -25,7 +25,7 @@ const EXIT_CODE_TIMEOUT = 110;
 /** mpirun's answer to SIGINT and SIGTERM, and ours whenever a run is ended from outside. */
 const EXIT_CODE_STOPPED = 1;
 /** 128 + SIGPIPE, what a shell shows for a program whose reader has gone. */
-const EXIT_CODE_READER_GONE = 141;
+export const EXIT_CODE_READER_GONE = 141;
 
 const FAILURE_GRACE_MS = 500;
 /** A user who stops a run lets its ranks finish what they are at. */

@@ -108,7 +108,8 @@ export class RankProcess {
   async #clearAway(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
     this.#events.exited({ pid: this.#pid, code, signal, atMs: Date.now(), onRequest: this.#endedOnRequest(signal) });
     const graceMs = this.#killDueMs === undefined ? LEFTOVER_GRACE_MS : 0;
-    if (!(await waitForGroupEnd(this.#pid, graceMs))) await endGroup(this.#pid, graceMs);
+    const lingerMs = code === 0 ? graceMs : 0; // what a failed rank leaves behind has nothing to finish
+    if (!(await waitForGroupEnd(this.#pid, lingerMs))) await endGroup(this.#pid, graceMs);
     this.#lastOutputMs = performance.now();
     while (this.#outputs.some((output) => !output.closed)) {
       const isSilent = !this.#isPaused && performance.now() - this.#lastOutputMs > SILENCE_MS;
