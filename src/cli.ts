@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { readEnvironment } from "./environment.ts";
 import { ShardrunError } from "./errors.ts";
-import { launch } from "./launch/launcher.ts";
+import { EXIT_CODE_READER_GONE, launch } from "./launch/launcher.ts";
 import { parseLaunchCommand } from "./launch/options.ts";
 import { say } from "./log.ts";
 import { parseProgram, type Program } from "./programs/options.ts";
@@ -49,11 +49,18 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
   const isRank = readEnvironment().identity.engine !== "none";
   const numRanks = launchOptions.numRanks ?? 1;
   if (!program.runsOnRanks || isRank || numRanks === 1) {
+    process.stdout.on("error", endWithReader);
     return program.run(options, launchOptions);
   }
   await program.check?.(options);
   const command = [process.execPath, fileURLToPath(import.meta.url), program.name, ...args];
   return launch({ ...launchOptions, numRanks }, command);
+}
+
+/** A reader that has seen enough, as `| head` has, ends the program: that is no failure to explain. */
+function endWithReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(EXIT_CODE_READER_GONE);
 }
 
 try {
