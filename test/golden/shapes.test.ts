@@ -12,7 +12,7 @@ const directory = useTemporaryDirectory();
 
 const CHECKPOINTS: Readonly<Record<string, CheckpointOptions>> = {
   "3 heads over 1 key/value head": { config: TINY_LLAMA },
-  "a vocabulary of 3": { config: { ...TINY_LLAMA, vocab_size: 3 } },
+  "a vocabulary of 3": { config: { ...TINY_LLAMA, vocab_size: 3 }, seed: 3 },
   "one layer": { config: { ...TINY_LLAMA, num_hidden_layers: 1 } },
   "only lm_head.weight": { config: { ...TINY_LLAMA, tie_word_embeddings: true }, embeddings: "head" },
   "only embed_tokens.weight": { config: { ...TINY_LLAMA, tie_word_embeddings: true }, embeddings: "table" },
@@ -127,7 +127,7 @@ describe("written checkpoints", () => {
       const { stepLogits, ids } = answersOf(name, 1);
       const numClear = stepLogits.reduce((sum, logits) => sum + countClearSteps(logits), 0);
       expect([name, numClear >= 24]).toEqual([name, true]);
-      expect([name, new Set(ids.flat()).size > 1]).toEqual([name, true]);
+      expect([name, new Set(ids.flat()).size > 2]).toEqual([name, true]);
     }
   });
 
