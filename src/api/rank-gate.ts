@@ -2,6 +2,7 @@
  * The single gate through which results leave: only rank 0 holds them. On every other rank a call resolves at once to a
  * stand-in, and whoever reads it is told to ask only on rank 0.
  */
+import { inspect } from "node:util";
 import { RankGateError } from "../errors.ts";
 
 function refuse(rank: number, call: string): RankGateError {
@@ -17,11 +18,13 @@ export function gateResult<T extends object>(rank: number, call: string): T {
   const gate = (): never => {
     throw refuse(rank, call);
   };
-  return new Proxy({} as T, {
+  // console.log looks behind the proxy, at its target.
+  return new Proxy({ [inspect.custom]: gate } as unknown as T, {
     // Promise resolution looks for `then` on every object; that is no reading of the result.
     get: (_, key) => (key === "then" ? undefined : gate()),
     has: gate,
     ownKeys: gate,
+    getOwnPropertyDescriptor: gate,
     set: gate,
   });
 }

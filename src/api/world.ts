@@ -5,6 +5,7 @@
  */
 import { readEnvironment, ROOT_RANK, type Environment } from "../environment.ts";
 import { Engine } from "../engine/engine.ts";
+import { CONSEQUENCE_DELAY_MS } from "../engine/messages.ts";
 import { startLocalFollowers } from "../launch/local.ts";
 
 /** How long the leader's process waits at its end for the news to reach the followers, once all have joined. */
@@ -59,6 +60,9 @@ function startWorldEngine(settings: Environment): Engine {
   });
   process.once("exit", (exitCode) => {
     if (exitCode !== 0) {
+      if (engine.hasLostPeer) {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CONSEQUENCE_DELAY_MS);
+      }
       engine.leave(exitCode);
       engine.waitUntilEnded(FAILED_LEAVE_TIMEOUT_MS);
     } else if (isLeader) {

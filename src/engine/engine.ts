@@ -3,7 +3,7 @@
  * The engine keeps the process alive only while a request is under way.
  */
 import { Worker } from "node:worker_threads";
-import { ShardrunError, UsageError } from "../errors.ts";
+import { CollectiveError, ShardrunError, UsageError } from "../errors.ts";
 import {
   ENGINE_FAILED,
   ENGINE_RUNNING,
@@ -36,6 +36,7 @@ export class Engine {
   readonly #pending = new Map<number, Pending>();
   #numRequests = 0;
   #failure: ShardrunError | undefined;
+  #hasLostPeer = false;
 
   /** @param onFailed called when this rank can no longer take part */
   constructor(settings: WorldSettings, onFailed: (error: ShardrunError) => void = () => {}) {
@@ -86,6 +87,11 @@ export class Engine {
     }
   }
 
+  /** Whether a request has failed because of another rank. */
+  get hasLostPeer(): boolean {
+    return this.#hasLostPeer;
+  }
+
   /** Tells the other ranks that this one has ended its part. */
   leave(exitCode: number): void {
     this.#send({ kind: "leave", exitCode });
@@ -116,6 +122,11 @@ export class Engine {
     this.#pending.forEach(({ reject }) => reject(error));
   }
 
+  #rejectRequest(id: number, error: ShardrunError): void {
+    this.#hasLostPeer ||= error instanceof CollectiveError;
+    this.#pending.get(id)?.reject(error);
+  }
+
   #send(message: ToEngine): void {
     this.#worker.postMessage(message);
   }
@@ -126,7 +137,7 @@ export class Engine {
         this.#pending.get(message.id)?.resolve(message.value as never);
         break;
       case "error":
-        this.#pending.get(message.id)?.reject(reviveError(message.error));
+        this.#rejectRequest(message.id, reviveError(message.error));
         break;
       case "token":
         this.#pending.get(message.id)?.onToken?.(message.token);

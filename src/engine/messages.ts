@@ -111,3 +111,9 @@ export function reviveError({ name, message, rank, host, stack }: PlainError): e
 export const ENGINE_RUNNING = 0;
 export const ENGINE_ENDED = 1;
 export const ENGINE_FAILED = 2;
+
+/**
+ * A rank that fails because of another one ends only after this while: the launcher must see the other's end first, for it
+ * reports the first as the cause.
+ */
+export const CONSEQUENCE_DELAY_MS = 500;

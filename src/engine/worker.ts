@@ -8,11 +8,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
+import { CollectiveError } from "../errors.ts";
 import { follow } from "../execute/follower.ts";
 import { Leader } from "../execute/leader.ts";
 import { Rank } from "../execute/rank.ts";
 import type { Membership } from "../rendezvous/membership.ts";
-import { ENGINE_ENDED, ENGINE_FAILED, flattenError, type FromEngine, type ToEngine } from "./messages.ts";
+import {
+  CONSEQUENCE_DELAY_MS,
+  ENGINE_ENDED,
+  ENGINE_FAILED,
+  flattenError,
+  type FromEngine,
+  type ToEngine,
+} from "./messages.ts";
 import { Service } from "./service.ts";
 import { connectWorld, type WorldSettings } from "./world.ts";
 
@@ -95,7 +103,7 @@ async function serve(): Promise<void> {
     await membership!.leave(0);
     end(ENGINE_ENDED);
   } catch (error) {
-    fail(error as Error);
+    await fail(error as Error);
     await membership?.leave(1);
   }
 }
@@ -109,9 +117,12 @@ function end(value: typeof ENGINE_ENDED | typeof ENGINE_FAILED): void {
 }
 
 /** This rank cannot go on: says so, and ends the process if its script does not. */
-function fail(error: Error): void {
+async function fail(error: Error): Promise<void> {
   // Not through console: its lines would wait for the script's event loop.
   writeSync(2, `shardrun: rank ${ownRank} (${host}): ${error.message}\n`);
+  if (error instanceof CollectiveError) {
+    await sleep(CONSEQUENCE_DELAY_MS);
+  }
   post({ kind: "failed", error: flattenError(error) });
   setTimeout(() => process.kill(process.pid, "SIGTERM"), FAILED_SCRIPT_GRACE_MS);
   end(ENGINE_FAILED);
