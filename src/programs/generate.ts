@@ -9,6 +9,7 @@ import { MpiInfo } from "../api/mpi-info.ts";
 import type { GenerationOptions } from "../decode/options.ts";
 import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
+import { ShardrunError, UsageError } from "../errors.ts";
 import { loadModel, type Model } from "../model/model.ts";
 import { writeOnnxFile } from "../model/onnx-file.ts";
 import { TextStream } from "../model/text-stream.ts";
@@ -92,7 +93,13 @@ export const generate: Program = {
 
 async function dumpGraph(directory: string, file: string): Promise<number> {
   const { graph } = await loadModel(directory);
-  await writeOnnxFile(graph, file, (weight) => materialiseWeight(weight, native().mapFile).data);
+  try {
+    await writeOnnxFile(graph, file, (weight) => materialiseWeight(weight, native().mapFile).data);
+  } catch (cause) {
+    throw cause instanceof ShardrunError
+      ? cause
+      : new UsageError(`Writing the graph to ${file} failed: ${(cause as Error).message}.`, { cause });
+  }
   process.stderr.write(`Wrote the graph of ${directory} to ${file}.\n`);
   return 0;
 }

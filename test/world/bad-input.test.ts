@@ -82,6 +82,10 @@ describe("command line", () => {
       generate("--max-context", "1000"),
       "maxContext is 1000, but the model of DEMO has 256 positions: give at most that.",
     ],
+    [
+      ["generate", "--dump-graph", "/no/such/directory/model.onnx"],
+      "Writing the graph to /no/such/directory/model.onnx failed: ENOENT: no such file or directory, open '/no/such/directory/model.onnx'.",
+    ],
     [["plan", "-np", "2", "--model", "/no/such/model"], 'Model directory "/no/such/model" does not exist.'],
   ])("%j", (args, message) => expectRefusal(args, message));
 

@@ -3,7 +3,7 @@
  * streamed text; lengths, seeds, the summary line, a reader that leaves early.
  */
 import { describe, expect, test } from "@jest/globals";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runShardrun, type RunOptions } from "../support/run-shardrun.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
@@ -234,6 +234,18 @@ describe("summary, plan and info", () => {
     expect(stderr).toMatch(
       /^2 ranks \| prefill \d+(\.\d)? tokens\/s, decode \d+(\.\d)? tokens\/s \| of a decode step: onnxruntime \d+\.\d %, collectives \d+\.\d % \| private memory \d+ \+ \d+ MB\n$/,
     );
+  });
+
+  test("--dump-graph writes the graph with its weights and ends", async () => {
+    const file = join(root, "model.onnx");
+    const { exitCode, stdout, stderr } = await runShardrun(["generate", "--dump-graph", file]);
+    expect({ exitCode, stdout, stderr }).toEqual({
+      exitCode: 0,
+      stdout: "",
+      stderr: `Wrote the graph of ${DEMO_STORIES} to ${file}.\n`,
+    });
+    expect(readFileSync(file).includes("GroupQueryAttention")).toBe(true);
+    expect(statSync(`${file}.data`).size).toBeGreaterThan(1_000_000);
   });
 
   test("plan prints how the model is cut, and starts nothing", async () => {
