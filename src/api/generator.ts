@@ -5,8 +5,10 @@
 import type { GenerationOptions } from "../decode/options.ts";
 import { logSoftmax, scoreTokens } from "../decode/score.ts";
 import { rankHypotheses } from "../decode/sequence.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { GeneratedSequence, TokenEvent } from "../engine/messages.ts";
 import { addStatistics, startCounting, type StepStatistics } from "../engine/statistics.ts";
+import { UsageError } from "../errors.ts";
 import type { RankReport } from "../execute/rank.ts";
 import { loadModel, type Model } from "../model/model.ts";
 import { resolveGenerationOptions, resolveInputs, resolveMaxContext, type Token } from "./inputs.ts";
@@ -54,6 +56,7 @@ export class Generator implements AsyncDisposable {
   /** Undefined on a rank that follows: there every call resolves to a gated result. */
   readonly #loaded: Loaded | undefined;
   readonly #statistics = startCounting();
+  #unloading: Promise<void> | undefined;
 
   private constructor(loaded: Loaded | undefined) {
     this.#loaded = loaded;
@@ -190,18 +193,15 @@ export class Generator implements AsyncDisposable {
 
   /** Time of all steps so far, and memory per rank. */
   async statistics(): Promise<GeneratorStatistics> {
-    const { engine } = this.#require("statistics");
-    return { ...this.#statistics, ranks: await engine.engine.request({ kind: "report" }) };
+    const engine = this.#engineOf(this.#require("statistics"));
+    return { ...this.#statistics, ranks: await engine.request({ kind: "report" }) };
   }
 
-  /** Frees the model on every rank, after the calls under way. */
+  /** Frees the model on every rank, after the calls under way; later calls are refused. May be called again. */
   async unloadModel(): Promise<void> {
-    if (this.#loaded === undefined) {
-      return;
+    if (this.#loaded !== undefined) {
+      await (this.#unloading ??= unload(this.#loaded));
     }
-    const { engine, id } = this.#loaded;
-    await engine.engine.request({ kind: "unload", model: id });
-    await engine.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -212,13 +212,21 @@ export class Generator implements AsyncDisposable {
     return this.#loaded ?? gateResult<Loaded>(environment.identity.rank, call);
   }
 
+  /** @throws {UsageError} after unloadModel */
+  #engineOf({ engine, model }: Loaded): Engine {
+    if (this.#unloading !== undefined) {
+      throw new UsageError(`The model of ${model.directory} has been unloaded: load it again with Generator.load.`);
+    }
+    return engine.engine;
+  }
+
   async #generate(
     loaded: Loaded,
     prompts: readonly (readonly Token[])[],
     options: GenerationOptions,
     { signal, onToken }: { signal?: AbortSignal | undefined; onToken?: (token: TokenEvent) => void },
   ): Promise<readonly GeneratedSequence[]> {
-    const { sequences, statistics } = await loaded.engine.engine.request(
+    const { sequences, statistics } = await this.#engineOf(loaded).request(
       {
         kind: "generate",
         generate: {
@@ -291,7 +299,7 @@ export class Generator implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Promise<readonly Float32Array[]> {
     const request = { kind: "forward", forward: { model: loaded.id, sequences: inputs } } as const;
-    return (await loaded.engine.engine.request(request, { signal })).logits;
+    return (await this.#engineOf(loaded).request(request, { signal })).logits;
   }
 
   /** The text of one token; ids beyond the tokenizer's vocabulary, and models without a tokenizer, get "<id>". */
@@ -299,4 +307,9 @@ export class Generator implements AsyncDisposable {
     const { tokenizer } = this.#loaded!.model;
     return (tokenizer.isAvailable ? tokenizer.idToToken(id) : undefined) ?? `<${id}>`;
   }
+}
+
+async function unload({ engine, id }: Loaded): Promise<void> {
+  await engine.engine.request({ kind: "unload", model: id });
+  await engine.close();
 }

@@ -51,7 +51,8 @@ export class Scheduler {
   readonly #waiting: Work[] = [];
   /** Index = cache row. */
   readonly #active: Job[] = [];
-  #isRunning = false;
+  /** Resolves when nothing is left to do; undefined while there is nothing. */
+  #running: Promise<void> | undefined;
 
   constructor(leader: Leader, model: number, specification: ModelSpecification, vocabSize: number) {
     this.#leader = leader;
@@ -98,6 +99,11 @@ export class Scheduler {
     );
   }
 
+  /** Resolves when the requests under way have been answered. */
+  async drain(): Promise<void> {
+    await this.#running;
+  }
+
   #submit(
     generation: Generation,
     promptIds: readonly number[],
@@ -126,10 +132,7 @@ export class Scheduler {
 
   #enqueue(work: Work): void {
     this.#waiting.push(work);
-    if (!this.#isRunning) {
-      this.#isRunning = true;
-      void this.#run();
-    }
+    this.#running ??= this.#run();
   }
 
   /** Until nothing is left: start what waits while there are free rows, else let every active sequence go one token on. */
@@ -147,7 +150,7 @@ export class Scheduler {
       this.#active.splice(0).forEach((job) => job.settle.fail(error));
       this.#waiting.splice(0).forEach((work) => work.fail(error));
     } finally {
-      this.#isRunning = false;
+      this.#running = undefined;
     }
   }
 

@@ -60,6 +60,7 @@ export class Service {
       case "forward":
         return { logits: await this.#scheduler(request.forward.model).forward(request.forward) };
       case "unload":
+        await this.#scheduler(request.model).drain();
         this.#schedulers.delete(request.model);
         await this.#leader.unload(request.model);
         return undefined;

@@ -119,9 +119,15 @@ const checks = {
 
   async verified() {
     const generator = await load({ verify: true });
-    const ids = await generate(generator, prompts[0]);
-    await generator[Symbol.asyncDispose]();
-    return { ids, afterDispose: await caught(generator.generateBatch([[1]])) };
+    return generate(generator, prompts[0]);
+  },
+
+  async unloaded() {
+    const generator = await load();
+    const call = generate(generator, prompts[0]);
+    await generator.unloadModel();
+    await generator[Symbol.asyncDispose](); // as `await using` does at the end of its block
+    return { underWay: await call, later: await caught(generator.generateBatch([[1]])), text: generator.decode([411]) };
   },
 
   async wrongCalls(generator) {
