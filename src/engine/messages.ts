@@ -99,8 +99,8 @@ export function flattenError(error: unknown): PlainError {
 
 /** The error as it was thrown; what is not shardrun's own becomes an InternalError. */
 export function reviveError({ name, message, rank, host, stack }: PlainError): errors.ShardrunError {
-  const classes: Record<string, unknown> = { ...errors };
-  const Class = (classes[name] ?? errors.InternalError) as new (
+  const classes = new Map<string, unknown>(Object.entries(errors));
+  const Class = (classes.get(name) ?? errors.InternalError) as new (
     message: string,
     details: errors.ErrorDetails,
   ) => errors.ShardrunError;

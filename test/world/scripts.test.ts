@@ -33,6 +33,15 @@ test.each([
     ['0: ["ModelError","Model directory \\"/nonexistent\\" does not exist."]', `0: ${GREEDY}`],
   ],
   [
+    "a group of 3 ranks in a world of 2",
+    "wrong-group",
+    [0, 1].map(
+      (rank) =>
+        `${rank}: ["UsageError","tensorParallel is 3, but the world has 2 ranks, and groups smaller than the world are ` +
+        'not there yet: give true or 2."]',
+    ),
+  ],
+  [
     "every reading on rank 1 is refused",
     "read-everything",
     ["encode", "forwardBatch", "generateBatch", "generateTokens", "scoreBatch", "statistics"].map(

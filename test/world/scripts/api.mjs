@@ -75,13 +75,12 @@ const checks = {
     const started = performance.now();
     const call = caught(generator.generateBatch([[1]], { maxLength: 250, endToken: [], signal: controller.signal }));
     const stream = (async () => {
-      let numTokens = 0;
-      for await (const _ of generator.generateTokens([1], {
+      for await (const { step } of generator.generateTokens([1], {
         maxLength: 250,
         endToken: [],
         signal: controller.signal,
       })) {
-        if (++numTokens === 3) controller.abort();
+        if (step === 2) controller.abort();
       }
     })();
     const [batch, streamed] = await Promise.all([call, caught(stream)]);

@@ -94,6 +94,12 @@ const scenarios = {
     say(await generate(await load({ tensorParallel: false })));
   },
 
+  /** A group of another size than the world. */
+  async "wrong-group"() {
+    const error = await load({ tensorParallel: 3 }).catch((reason) => reason);
+    say([error.name, error.message]);
+  },
+
   async "load-fails-first"() {
     const failed = await Generator.load("/nonexistent", { tensorParallel: true }).catch((error) => error);
     if (isLeader) say([failed.name, failed.message]);

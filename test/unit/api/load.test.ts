@@ -1,0 +1,46 @@
+import { expect, test } from "@jest/globals";
+import { checkLoadOptions, type LoadOptions } from "../../../src/api/load.ts";
+import { UsageError } from "../../../src/errors.ts";
+
+test("every option may be left out or undefined", () => {
+  expect(() => checkLoadOptions("model", {})).not.toThrow();
+  expect(() => checkLoadOptions("model", { device: undefined, maxContext: undefined })).not.toThrow();
+});
+
+test.each<LoadOptions>([
+  { device: "cpu" },
+  { device: "auto" },
+  { tensorParallel: true },
+  { tensorParallel: false },
+  { tensorParallel: 3 },
+  { computeType: "float32" },
+  { computeType: "default" },
+  { intraThreads: 0 },
+  { intraThreads: "auto" },
+  { maxContext: 1 },
+  { verify: true },
+])("%j is accepted", (options) => {
+  expect(() => checkLoadOptions("model", options)).not.toThrow();
+});
+
+test.each<[Record<string, unknown>, string]>([
+  [{ device: "cuda" }, 'device is "cuda", but must be "cpu" or "auto".'],
+  [{ tensorParallel: 0 }, "tensorParallel is 0, but must be true, false or the number of ranks."],
+  [{ tensorParallel: 1.5 }, "tensorParallel is 1.5, but must be true, false or the number of ranks."],
+  [{ computeType: "int8" }, 'computeType is "int8", but must be "float32" or "default".'],
+  [{ intraThreads: -1 }, 'intraThreads is -1, but must be a whole number of 0 or more, or "auto".'],
+  [{ maxContext: 0 }, "maxContext is 0, but must be a whole number of 1 or more."],
+  [{ verify: 1 }, "verify is 1, but must be true or false."],
+  [
+    { toString: 1 },
+    'There is no load option "toString": the options are device, tensorParallel, computeType, intraThreads, maxContext, verify.',
+  ],
+])("%j is refused", (options, message) => {
+  expect(() => checkLoadOptions("model", options as LoadOptions)).toThrow(new UsageError(message));
+});
+
+test("a path that is no text is refused", () => {
+  expect(() => checkLoadOptions(undefined as unknown as string, {})).toThrow(
+    new UsageError("The model is undefined, but must be the path of its directory."),
+  );
+});

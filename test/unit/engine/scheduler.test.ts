@@ -1,0 +1,149 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { native } from "../../../src/collective/native.ts";
+import { findRuntimeLibrary } from "../../../src/collective/runtime-library.ts";
+import { resolveOptions, type GenerationOptions } from "../../../src/decode/options.ts";
+import type { TokenEvent } from "../../../src/engine/messages.ts";
+import { Scheduler } from "../../../src/engine/scheduler.ts";
+import { Leader } from "../../../src/execute/leader.ts";
+import { Rank } from "../../../src/execute/rank.ts";
+import type { ModelSpecification, RowMove, Step } from "../../../src/execute/step.ts";
+
+const VOCAB_SIZE = 576;
+const NUM_ROWS = 3;
+const prompts = [[1], [1, 403], [1, 403, 411, 415], [1, 50], [1, 60, 70], [2, 3], [1, 100]];
+
+/** A leader of a real rank that also keeps what it was asked to do. */
+class RecordingLeader extends Leader {
+  readonly moves: RowMove[] = [];
+  readonly steps: Step[] = [];
+
+  override step(model: number, step: Step) {
+    this.steps.push(step);
+    return super.step(model, step);
+  }
+
+  override moveRow(model: number, move: RowMove) {
+    this.moves.push(move);
+    return super.moveRow(model, move);
+  }
+}
+
+let leader: RecordingLeader;
+const specification: ModelSpecification = {
+  directory: join(import.meta.dirname, "../../../models/demo-stories"),
+  maxContext: 200,
+  numRows: NUM_ROWS,
+  intraThreads: 1,
+  verify: false,
+};
+
+beforeAll(async () => {
+  native().openRuntime(findRuntimeLibrary(undefined));
+  const peers = [{ rank: 0, host: "hosta", address: "" }];
+  const group = { id: 0, epoch: 0, rank: 0, worldSize: 1, transport: "auto", timeoutMs: 10_000 } as const;
+  const communicator = await native().connect(undefined, { ...group, peers });
+  leader = new RecordingLeader(new Rank(communicator, "hosta"), () => {});
+  await leader.load(0, specification);
+});
+afterAll(async () => {
+  await leader.close();
+});
+
+function createScheduler(): Scheduler {
+  leader.moves.length = 0;
+  leader.steps.length = 0;
+  return new Scheduler(leader, 0, specification, VOCAB_SIZE);
+}
+
+function requestOf(batch: readonly (readonly number[])[], options: GenerationOptions) {
+  const vocabulary = { vocabSize: VOCAB_SIZE, endTokenIds: [], penalizePrompt: true, tokenToId: () => undefined };
+  const all = { includePromptInResult: false, ...options };
+  return { model: 0, prompts: batch, options: resolveOptions(all, vocabulary, 1), stream: false };
+}
+
+async function generate(
+  scheduler: Scheduler,
+  batch: readonly (readonly number[])[],
+  options: GenerationOptions,
+  { signal = new AbortController().signal, onToken = (_: TokenEvent): void => {} } = {},
+): Promise<readonly (readonly number[])[]> {
+  const { sequences } = await scheduler.generate(requestOf(batch, options), signal, onToken);
+  return sequences.map(({ tokenIds }) => tokenIds);
+}
+
+/** Each prompt on its own, with its own length. */
+async function generateAlone(lengths: readonly number[]): Promise<readonly (readonly number[])[]> {
+  const answers: (readonly number[])[] = [];
+  for (const [index, maxLength] of lengths.entries()) {
+    const [answer] = await generate(createScheduler(), [prompts[index]!], { maxLength });
+    answers.push(answer!);
+  }
+  return answers;
+}
+
+test.each([
+  ["shortest first", [2, 4, 6, 8, 10, 12, 14]],
+  ["longest first", [14, 12, 10, 8, 6, 4, 2]],
+  ["mixed", [5, 1, 9, 3, 12, 2, 7]],
+  ["all at once", [6, 6, 6, 6, 6, 6, 6]],
+])("sequences that end %s take nothing from those that go on", async (_, lengths) => {
+  const alone = await generateAlone(lengths);
+  const scheduler = createScheduler();
+  const together = await Promise.all(
+    lengths.map(async (maxLength, index) => (await generate(scheduler, [prompts[index]!], { maxLength }))[0]),
+  );
+  expect(together).toEqual(alone);
+  const widths = leader.steps.map(({ inputIds }) => inputIds.length);
+  expect(Math.max(...widths)).toBe(NUM_ROWS);
+});
+
+test("the last row moves into a gap, and only what it holds", async () => {
+  const scheduler = createScheduler();
+  await Promise.all([3, 9, 9].map((maxLength, index) => generate(scheduler, [prompts[index]!], { maxLength })));
+  // Row 0 ends after 3 tokens; row 2 by then holds its prompt of 4 tokens and the 2 that were fed back.
+  expect(leader.moves).toEqual([{ from: 2, to: 0, numTokens: 6 }]);
+});
+
+test("a request that is cancelled gives its rows to the next, and the others go on", async () => {
+  const [alone] = await generate(createScheduler(), [prompts[3]!], { maxLength: 20 });
+  const scheduler = createScheduler();
+  const controller = new AbortController();
+  const cancelled = scheduler.generate(
+    requestOf(prompts.slice(0, 3), { maxLength: 50 }),
+    controller.signal,
+    ({ step }) => step === 5 && controller.abort(),
+  );
+  const [other] = await generate(scheduler, [prompts[3]!], { maxLength: 20 });
+  expect(other).toEqual(alone);
+  const { sequences } = await cancelled;
+  expect(sequences.map(({ finishReason }) => finishReason)).toEqual(["cancelled", "cancelled", "cancelled"]);
+  for (const { generatedIds } of sequences) expect(generatedIds.length).toBeLessThan(50);
+});
+
+test("drain waits for everything, a forward pass included", async () => {
+  const scheduler = createScheduler();
+  const done: string[] = [];
+  const calls = [
+    generate(scheduler, prompts, { maxLength: 8 }).then(() => done.push("generate")),
+    scheduler.forward({ model: 0, sequences: [[1, 2, 3]] }).then(() => done.push("forward")),
+  ];
+  await scheduler.drain();
+  await Promise.all(calls);
+  expect(done.toSorted()).toEqual(["forward", "generate"]);
+  await scheduler.drain(); // nothing is left to wait for
+});
+
+test("a sequence longer than one chunk goes through in several", async () => {
+  const sequence = Array.from({ length: 150 }, (_, index) => 1 + ((index * 37) % 500));
+  const [logits] = await createScheduler().forward({ model: 0, sequences: [sequence] });
+  expect(leader.steps.map(({ pastLengths, inputIds }) => [pastLengths[0], inputIds[0]!.length])).toEqual([
+    [0, 64],
+    [64, 64],
+    [128, 22],
+  ]);
+  expect(logits).toHaveLength(150 * VOCAB_SIZE);
+  // Other chunks, the same logits: the prefix ends inside the second chunk.
+  const [prefix] = await createScheduler().forward({ model: 0, sequences: [sequence.slice(0, 100)] });
+  prefix!.forEach((value, index) => expect(Math.abs(value - logits![index]!)).toBeLessThan(1e-3));
+});
