@@ -41,6 +41,8 @@ const { rank: ownRank, host } = settings.identity;
 const port = parentPort!;
 const post = (message: FromEngine): void => port.postMessage(message);
 
+// Whoever waits for this thread would wait for ever if it ended without a word.
+process.on("uncaughtException", fail);
 watchAgent();
 if (ownRank === ROOT_RANK) {
   lead();
