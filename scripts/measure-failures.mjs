@@ -120,18 +120,15 @@ async function run({ scenario, signal, targets = [], options = [] }) {
   };
 }
 
-/** One line of the table: the slowest of the runs, and whether the last line of a failed run names its rank. */
+/** One line of the table: how long the runs took, how they ended, and what the user is told. */
 function describe(name, runs) {
   const times = runs.map(({ elapsedMs }) => elapsedMs).sort((a, b) => a - b);
   const exits = [...new Set(runs.map(({ exit }) => exit))].join(", ");
   const left = runs.flatMap((each) => [...each.left, ...each.sharedMemory]).join(", ") || "nothing";
-  const said =
-    runs[0].stderr
-      .trim()
-      .split("\n")
-      .filter((line) => line.startsWith("shardrun: "))
-      .at(-1) ?? "";
-  const message = said.replaceAll(/PID \d+|pid \d+/g, "pid N").replace("shardrun: ", "");
+  const said = runs[0].stderr.split("\n").filter((line) => line.startsWith("shardrun: "));
+  const message = (said.find((line) => line.includes("killed by")) ?? said.at(-1) ?? "")
+    .replace("shardrun: ", "")
+    .replaceAll(/pid \d+/gi, "pid N");
   return `| ${name} | ${times[Math.floor(times.length / 2)]} | ${times.at(-1)} | ${exits} | ${left} | ${message} |`;
 }
 
@@ -147,7 +144,7 @@ if (values.list) {
   console.log(Object.keys(CASES).join("\n"));
 } else {
   if (!values.json) {
-    console.log("| what happens | median ms | slowest ms | exit code | left over | what is said last |");
+    console.log("| what happens | median ms | slowest ms | exit code | left over | what is said |");
     console.log("| --- | --- | --- | --- | --- | --- |");
   }
   for (const name of values.case) {

@@ -310,6 +310,7 @@ export class Generator implements AsyncDisposable {
 }
 
 async function unload({ engine, id }: Loaded): Promise<void> {
-  await engine.engine.request({ kind: "unload", model: id });
+  // Lost ranks have no model any more; that they are lost has been told to the calls under way.
+  await engine.engine.request({ kind: "unload", model: id }).catch(() => undefined);
   await engine.close();
 }

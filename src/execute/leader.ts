@@ -2,7 +2,7 @@
  * Rank 0 decides: it broadcasts each command and then carries out its own part of it.
  * One command at a time, so that every rank meets the same collectives in the same order whatever callers overlap.
  */
-import { ExecutionError } from "../errors.ts";
+import { ExecutionError, ShardrunError } from "../errors.ts";
 import type { Rank, RankReport } from "./rank.ts";
 import type { StepResult } from "./shard-model.ts";
 import { encodeCommand, type Command, type ModelSpecification, type RowMove, type Step } from "./step.ts";
@@ -55,6 +55,7 @@ export class Leader {
     const result = this.#turn.then(async () => {
       if (this.#broken !== undefined) {
         throw new ExecutionError(`The ranks stopped working together: ${this.#broken.message}`, {
+          ...(this.#broken instanceof ShardrunError ? { rank: this.#broken.rank, host: this.#broken.host } : {}),
           cause: this.#broken,
         });
       }

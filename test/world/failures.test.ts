@@ -7,6 +7,7 @@ import { describe, expect, test } from "@jest/globals";
 import { runNode } from "../support/run-shardrun.ts";
 
 const MEASURE = join(import.meta.dirname, "../../scripts/measure-failures.mjs");
+const LOST_RANK = join(import.meta.dirname, "scripts/lost-rank.mjs");
 /** The promise is 2 s; the tests of a busy machine are patient. */
 const LIMIT_MS = 10_000;
 
@@ -128,6 +129,32 @@ test("a rank that never imports shardrun is named after --start-timeout", async 
     endedBy(0, "with exit code 1"),
   ]);
 });
+
+/** Which of these comes first depends on who notices first: the broken connection, the missing heartbeats or the agent. */
+const LOSSES = [
+  /^\w+ failed after \d+ ms on rank 0 \(\S+\): the connection to rank 1 \(\S+, shm\) ended while waiting for "[\w. ]+".* Look at the output of rank 1, which may have ended or crashed\.$/,
+  /^(The ranks stopped working together: )?Rank 1 \(\S+, pid \d+\) was lost: it stopped answering, \d+ ms after its last sign of life\.$/,
+  /^The process rank 1 with PID \d+ on host \S+ exited on signal 9 \(Killed\)\.$/,
+  /^The ranks stopped working together: \w+ failed after \d+ ms on rank 0 .* ended or crashed\.$/,
+];
+
+test.each(["SIGKILL", "SIGSTOP"])(
+  "a script without a launcher sees which rank %s took, and can load again",
+  async (signal) => {
+    const { exitCode, stdout } = await runNode([LOST_RANK, signal]);
+    expect(exitCode).toBe(0);
+    const { seen, numTokens } = JSON.parse(stdout) as {
+      seen: readonly { readonly rank: number; readonly message: string }[];
+      numTokens: number;
+    };
+    expect(seen).toHaveLength(2);
+    for (const { rank, message } of seen) {
+      expect(rank).toBe(1);
+      expect(LOSSES.filter((loss) => loss.test(message))).toHaveLength(1);
+    }
+    expect(numTokens).toBe(100);
+  },
+);
 
 test("every case that can be measured is tested", async () => {
   const { stdout } = await runNode([MEASURE, "--list"]);
