@@ -221,7 +221,7 @@ export class RendezvousClient {
     this.#finish();
     const { identity, log } = this.#options;
     if (frozen && process !== undefined && process.host === identity.host && rank !== identity.rank) {
-      if (fenceProcess(process)) log(describeFencing(identity, rank, process, elapsedMs));
+      fenceProcess(process, () => log(describeFencing(identity, rank, process, elapsedMs)));
     }
     const failure = { rank, host: process?.host ?? "unknown host", pid: process?.pid ?? 0, reason, elapsedMs };
     if (this.peers.length > 0) this.#options.onFailure(failure);

@@ -13,9 +13,11 @@ export function describeSelf(host: string): Process {
 /**
  * Ends a process of this host with SIGKILL, which a stopped process obeys too. Returns false, and does nothing, unless the pid
  * still belongs to the process that was meant.
+ * @param announce called just before: the launcher ends everything as soon as it sees the process die
  */
-export function fenceProcess(target: Process): boolean {
+export function fenceProcess(target: Process, announce = (): void => {}): boolean {
   if (target.startTime === 0n || readStartTime(target.pid) !== target.startTime) return false;
+  announce();
   try {
     process.kill(target.pid, "SIGKILL");
     return true;
