@@ -39,7 +39,7 @@ beforeAll(async () => {
 
 test("a process alone is a world of one", () => {
   expect(alone.numRanks).toBe(1);
-  expect(alone.ids).toHaveLength(24)
+  expect(alone.ids).toHaveLength(24);
 });
 
 test.each(["auto", "shm", "tcp"])("shardrun -np 2, collectives %s", async (collectives) => {
