@@ -42,7 +42,7 @@ const port = parentPort!;
 const post = (message: FromEngine): void => port.postMessage(message);
 
 // Whoever waits for this thread would wait for ever if it ended without a word.
-process.on("uncaughtException", fail);
+process.on("uncaughtException", (error) => void fail(error));
 watchAgent();
 if (ownRank === ROOT_RANK) {
   lead();
