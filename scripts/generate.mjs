@@ -8,7 +8,10 @@ const [model = bundled, prompt = "Once upon a time"] = process.argv.slice(2);
 
 const generator = await Generator.load(model, { tensorParallel: true });
 if (MpiInfo.getCurRank() === 0) {
-  const [result] = await generator.generateBatch([generator.encode(prompt)], { maxLength: 64, includePromptInResult: false });
+  const [result] = await generator.generateBatch([generator.encode(prompt)], {
+    maxLength: 64,
+    includePromptInResult: false,
+  });
   console.log(prompt + generator.decode(result.sequencesIds[0]));
 }
 await generator.unloadModel();
