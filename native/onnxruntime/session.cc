@@ -1,6 +1,8 @@
 #include "session.h"
 
+#include <atomic>
 #include <cstring>
+#include <mutex>
 
 #include "stopwatch.h"
 
@@ -87,6 +89,22 @@ std::string ReadFirstOutputName(const Session* session) {
   return copy;
 }
 
+// onnxruntime makes a custom domain known to the process with the first session that has it, and two first sessions at
+// the same time get in each other's way: until one has been created, they are created one after the other.
+class DomainRegistration {
+ public:
+  DomainRegistration() : lock_(mutex_, std::defer_lock) {
+    if (!is_known_.load(std::memory_order_acquire)) lock_.lock();
+  }
+  // A session with the domain exists.
+  void Finish() { is_known_.store(true, std::memory_order_release); }
+
+ private:
+  inline static std::mutex mutex_;
+  inline static std::atomic<bool> is_known_ = false;
+  std::unique_lock<std::mutex> lock_;
+};
+
 }  // namespace
 
 SharedPrepackedWeights MakePrepackedWeights() {
@@ -102,12 +120,14 @@ GraphSession::GraphSession(const SessionConfig& config)
       collective_state_{communicator_.get()},
       collective_ops_(&collective_state_) {
   const OwnedSessionOptions options = MakeOptions(config, weights_, collective_ops_.domain());
+  DomainRegistration registration;
   Session* session = nullptr;
   CheckGraph(
       GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(
           Runtime::Get().env(), config.model, config.model_bytes, options.get(), prepacked_weights_.get(), &session),
       "Creating the session on rank " + std::to_string(communicator_->rank()) + " failed");
   session_.reset(session);
+  registration.Finish();
   first_output_ = ReadFirstOutputName(session);
 }
 
