@@ -55,7 +55,10 @@ function requireCompiler() {
 function build(commands) {
   requireCompiler();
   const gypArguments = [findNodeGyp(), ...commands, "-C", nativeDirectory, "--jobs=max", ...headerArguments()];
-  const result = spawnSync(process.execPath, gypArguments, { encoding: "utf8", maxBuffer: 1 << 28 });
+  // Warnings are for us to mend; a compiler that we have not seen must not keep a user from installing.
+  const strict = process.env.CI ? { CXXFLAGS: `${process.env.CXXFLAGS ?? ""} -Werror` } : {};
+  const env = { ...process.env, ...strict };
+  const result = spawnSync(process.execPath, gypArguments, { encoding: "utf8", env, maxBuffer: 1 << 28 });
   if (result.status === 0) return;
   process.stderr.write(result.stdout + result.stderr);
   throw new Error(

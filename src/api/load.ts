@@ -13,6 +13,8 @@ export interface LoadOptions {
    * false: every rank its own whole model.
    */
   readonly tensorParallel?: boolean | number;
+  /** Batches that run at the same time: 1 for now. */
+  readonly interThreads?: number;
   /** "float32", or "default", which is float32 for now. */
   readonly computeType?: string;
   /** Compute threads of each rank. 0: OMP_NUM_THREADS, else min(4, cores this rank may use); "auto": all of them. */
@@ -36,6 +38,7 @@ const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
     accepts: "true, false or the number of ranks",
     check: (value) => typeof value === "boolean" || isPositive(value),
   },
+  interThreads: { accepts: "1: several workers are not there yet", check: (value) => value === 1 },
   computeType: {
     accepts: '"float32" or "default"',
     check: (value) => value === "float32" || value === "default",

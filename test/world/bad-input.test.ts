@@ -347,9 +347,9 @@ describe("API", () => {
   const cases: readonly [what: string, call: () => Promise<unknown>, code: string, message: string][] = [
     [
       "a load option that does not exist",
-      () => api.Generator.load(DEMO_STORIES, { interThreads: 2 } as object),
+      () => api.Generator.load(DEMO_STORIES, { maxQueuedBatches: 2 } as object),
       "ERR_SHARDRUN_USAGE",
-      'There is no load option "interThreads": the options are device, tensorParallel, computeType, intraThreads, maxContext, verify.',
+      'There is no load option "maxQueuedBatches": the options are device, tensorParallel, interThreads, computeType, intraThreads, maxContext, verify.',
     ],
     [
       "a device that is not there yet",

@@ -18,6 +18,7 @@ test.each<LoadOptions>([
   { intraThreads: 0 },
   { intraThreads: "auto" },
   { maxContext: 1 },
+  { interThreads: 1 },
   { verify: true },
 ])("%j is accepted", (options) => {
   expect(() => checkLoadOptions("model", options)).not.toThrow();
@@ -27,13 +28,14 @@ test.each<[Record<string, unknown>, string]>([
   [{ device: "cuda" }, 'device is "cuda", but must be "cpu" or "auto".'],
   [{ tensorParallel: 0 }, "tensorParallel is 0, but must be true, false or the number of ranks."],
   [{ tensorParallel: 1.5 }, "tensorParallel is 1.5, but must be true, false or the number of ranks."],
+  [{ interThreads: 2 }, "interThreads is 2, but must be 1: several workers are not there yet."],
   [{ computeType: "int8" }, 'computeType is "int8", but must be "float32" or "default".'],
   [{ intraThreads: -1 }, 'intraThreads is -1, but must be a whole number of 0 or more, or "auto".'],
   [{ maxContext: 0 }, "maxContext is 0, but must be a whole number of 1 or more."],
   [{ verify: 1 }, "verify is 1, but must be true or false."],
   [
     { toString: 1 },
-    'There is no load option "toString": the options are device, tensorParallel, computeType, intraThreads, maxContext, verify.',
+    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, intraThreads, maxContext, verify.',
   ],
 ])("%j is refused", (options, message) => {
   expect(() => checkLoadOptions("model", options as LoadOptions)).toThrow(new UsageError(message));
