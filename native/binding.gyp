@@ -5,6 +5,7 @@
       "target_name": "shardrun",
       "sources": [
         "common/abort_flag.cc",
+        "common/sha256.cc",
         "common/task_thread.cc",
         "transport/address.cc",
         "transport/hello.cc",

@@ -47,6 +47,18 @@ FileDescriptor OpenSocket(const Address& address, bool use_unix, const Patience&
   return use_unix ? ConnectUnix(address.unix_name) : ConnectTcp(address.tcp_host, address.tcp_port, patience);
 }
 
+// The connecting side of hello.h; whether the peer has proven itself, too.
+bool Introduce(int socket, Hello hello, const Secret& secret, const Patience& patience) {
+  Challenge challenge;
+  if (!ReceiveAll(socket, &challenge, sizeof(challenge), patience) || challenge.magic != Challenge::kMagic)
+    return false;
+  hello.nonce = NewNonce();
+  hello.proof = secret.ProveConnecting(challenge.nonce, hello);
+  Proof answer;
+  return SendAtOnce(socket, &hello, sizeof(hello)) && ReceiveAll(socket, &answer, sizeof(answer), patience) &&
+         SameProof(answer, secret.ProveAccepting(challenge.nonce, hello));
+}
+
 // Opens the connection to one lower rank, again and again until it proves itself or the deadline passes.
 FileDescriptor ConnectPeer(const Listener& listener, const ConnectOptions& options, int peer, bool use_unix,
                            const Patience& patience) {
@@ -56,15 +68,9 @@ FileDescriptor ConnectPeer(const Listener& listener, const ConnectOptions& optio
   hello.communicator = options.communicator;
   hello.epoch = options.epoch;
   hello.from = options.rank;
-  hello.proof = listener.secret().connecting();
   while (true) {
     FileDescriptor socket = OpenSocket(address, use_unix, patience);
-    Proof answer;
-    if (socket && SameUser(socket.get()) && SendAtOnce(socket.get(), &hello, sizeof(hello)) &&
-        ReceiveAll(socket.get(), &answer, sizeof(answer), patience) &&
-        SameProof(answer, listener.secret().accepting())) {
-      return socket;
-    }
+    if (socket && SameUser(socket.get()) && Introduce(socket.get(), hello, listener.secret(), patience)) return socket;
     if (patience.Over()) return FileDescriptor();
     std::this_thread::sleep_for(kBetweenTries);
   }

@@ -77,7 +77,9 @@ void Listener::Accept(int listening) {
   FileDescriptor socket(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket || !SameUser(socket.get())) return;
   if (strangers_.size() == kMostStrangers) strangers_.erase(strangers_.begin());
-  strangers_.push_back({std::move(socket), Deadline(kHelloTimeoutMs), Hello(), 0});
+  const Challenge challenge{.nonce = NewNonce()};
+  if (!SendAtOnce(socket.get(), &challenge, sizeof(challenge))) return;
+  strangers_.push_back({std::move(socket), Deadline(kHelloTimeoutMs), challenge.nonce, Hello(), 0});
 }
 
 bool Listener::StillStrange(Stranger& stranger) {
@@ -93,8 +95,10 @@ bool Listener::StillStrange(Stranger& stranger) {
 
 void Listener::LetIn(Stranger& stranger) {
   const Hello& hello = stranger.hello;
-  if (!SameProof(hello.proof, secret_.connecting()) || hello.magic != Hello::kMagic) return;
-  if (!SendAtOnce(stranger.socket.get(), &secret_.accepting(), sizeof(Proof))) return;
+  if (hello.magic != Challenge::kMagic) return;
+  if (!SameProof(hello.proof, secret_.ProveConnecting(stranger.challenge, hello))) return;
+  const Proof answer = secret_.ProveAccepting(stranger.challenge, hello);
+  if (!SendAtOnce(stranger.socket.get(), &answer, sizeof(answer))) return;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (closed_) return;

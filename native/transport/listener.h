@@ -56,6 +56,7 @@ class Listener {
   struct Stranger {
     FileDescriptor socket;
     Deadline deadline;
+    Nonce challenge;
     Hello hello;
     size_t received = 0;
   };

@@ -1,10 +1,13 @@
 // Who gets past the listener, and what connect says when a peer is missing.
 #include "../../native/transport/listener.h"
 
+#include <malloc.h>
 #include <sys/socket.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "../../native/transport/connect.h"
@@ -22,23 +25,47 @@ std::shared_ptr<Listener> NewListener(const std::string& name, int rank) {
   return std::make_shared<Listener>(ListenOptions{name + "-" + std::to_string(getpid()), rank, "127.0.0.1", kSecret});
 }
 
-Hello HelloFrom(int rank, const std::vector<uint8_t>& secret) {
-  Hello hello;
-  hello.from = rank;
-  hello.proof = Secret(secret).connecting();
-  return hello;
+// A connection to a listener that has been asked to prove itself.
+class Visit {
+ public:
+  explicit Visit(const Listener& listener)
+      : socket_(ConnectTcp(listener.address().tcp_host, listener.address().tcp_port, patience_)) {
+    CHECK(ReceiveAll(socket_.get(), &challenge_, sizeof(challenge_), patience_));
+  }
+
+  const Nonce& challenge() const { return challenge_.nonce; }
+  Hello HelloWith(const std::vector<uint8_t>& secret) const {
+    Hello hello;
+    hello.from = 1;
+    hello.nonce = NewNonce();
+    hello.proof = Secret(secret).ProveConnecting(challenge_.nonce, hello);
+    return hello;
+  }
+  // Whether the listener answers these bytes with anything but the end of the connection.
+  bool Answers(const void* data, size_t bytes) {
+    CHECK(SendAtOnce(socket_.get(), data, bytes));
+    return ReceiveAll(socket_.get(), &answer_, sizeof(answer_), patience_);
+  }
+  bool Answers(const Hello& hello) { return Answers(&hello, sizeof(hello)); }
+  const Proof& answer() const { return answer_; }
+
+ private:
+  const std::shared_ptr<AbortFlag> abort_ = AbortFlag::Create();
+  const Deadline deadline_{5000};
+  const Patience patience_{deadline_, *abort_};
+  FileDescriptor socket_;
+  Challenge challenge_;
+  Proof answer_{};
+};
+
+bool LetsIn(const Listener& listener) {
+  Visit visit(listener);
+  return visit.Answers(visit.HelloWith(kSecret));
 }
 
-// Sends bytes to a listener over TCP; whether it answers with anything but the end of the connection.
-bool Answers(const Listener& listener, const void* data, size_t bytes) {
-  const auto abort = AbortFlag::Create();
-  const Deadline deadline(5000);
-  const Patience patience{deadline, *abort};
-  const FileDescriptor socket = ConnectTcp(listener.address().tcp_host, listener.address().tcp_port, patience);
-  CHECK(static_cast<bool>(socket));
-  CHECK(SendAtOnce(socket.get(), data, bytes));
-  Proof answer;
-  return ReceiveAll(socket.get(), &answer, sizeof(answer), patience);
+size_t NumOpenFiles() {
+  const std::filesystem::directory_iterator files("/proc/self/fd");
+  return std::distance(begin(files), end(files));
 }
 
 ConnectOptions GroupOfTwo(const std::shared_ptr<Listener>& lower, const std::shared_ptr<Listener>& higher, int rank) {
@@ -65,24 +92,73 @@ std::string ConnectError(const std::shared_ptr<Listener>& listener, const Connec
 
 TEST("Listener: lets in who knows the secret, and nobody else") {
   const auto listener = NewListener("secret", 0);
-  const Hello right = HelloFrom(1, kSecret);
-  CHECK(Answers(*listener, &right, sizeof(right)));
+  Visit right(*listener);
+  const Hello hello = right.HelloWith(kSecret);
+  CHECK(right.Answers(hello));
+  CHECK(SameProof(right.answer(), Secret(kSecret).ProveAccepting(right.challenge(), hello)));
 
-  const Hello wrong = HelloFrom(1, std::vector<uint8_t>(32, 8));
-  CHECK(!Answers(*listener, &wrong, sizeof(wrong)));
-  Hello last_bit = right;
-  last_bit.proof[15] ^= 1;
-  CHECK(!Answers(*listener, &last_bit, sizeof(last_bit)));
-  const std::string garbage(5000, 'x');
-  CHECK(!Answers(*listener, garbage.data(), garbage.size()));
+  Visit wrong(*listener);
+  CHECK(!wrong.Answers(wrong.HelloWith(std::vector<uint8_t>(32, 8))));
+  Visit last_bit(*listener);
+  Hello changed = last_bit.HelloWith(kSecret);
+  changed.proof[31] ^= 1;
+  CHECK(!last_bit.Answers(changed));
+  Visit garbage(*listener);
+  const std::string bytes(5000, 'x');
+  CHECK(!garbage.Answers(bytes.data(), bytes.size()));
+}
+
+TEST("Listener: an overheard hello opens nothing, neither again nor for another rank") {
+  const auto listener = NewListener("replay", 0);
+  Visit overheard(*listener);
+  const Hello hello = overheard.HelloWith(kSecret);
+  CHECK(overheard.Answers(hello));
+  Visit replay(*listener);
+  CHECK(replay.challenge() != overheard.challenge());
+  CHECK(!replay.Answers(hello));
+
+  Visit other_rank(*listener);
+  Hello changed = other_rank.HelloWith(kSecret);
+  changed.from = 2;
+  CHECK(!other_rank.Answers(changed));
+}
+
+TEST("Proofs: of both sides differ, so that none can be sent back to its maker") {
+  const Hello hello{.from = 1, .nonce = NewNonce()};
+  const Nonce challenge = NewNonce();
+  const Secret secret(kSecret);
+  CHECK(!SameProof(secret.ProveConnecting(challenge, hello), secret.ProveAccepting(challenge, hello)));
+}
+
+// 10 000 with SHARDRUN_TEST_CONNECTIONS=10000.
+TEST("Listener: any number of strangers leaves no connection and no memory behind") {
+  const char* wanted = getenv("SHARDRUN_TEST_CONNECTIONS");
+  const int num_connections = wanted == nullptr ? 300 : atoi(wanted);
+  const auto listener = NewListener("many", 0);
+  CHECK(LetsIn(*listener));  // whatever the first connection allocates for good
+  const size_t num_files = NumOpenFiles();
+  const size_t heap_bytes = mallinfo2().uordblks;
+  const std::string garbage(500, 'x');
+  for (int i = 0; i < num_connections; ++i) {
+    Visit visit(*listener);
+    if (i % 3 == 0) CHECK(!visit.Answers(visit.HelloWith(std::vector<uint8_t>(32, 8))));
+    if (i % 3 == 1) CHECK(!visit.Answers(garbage.data(), garbage.size()));
+    // The others leave after the challenge.
+  }
+  CHECK(LetsIn(*listener));
+  CHECK(NumOpenFiles() <= num_files + 1);
+  CHECK(mallinfo2().uordblks < heap_bytes + 16384);
 }
 
 TEST("Listener: half a hello is dropped after two seconds, and delays nobody") {
   const auto listener = NewListener("half", 0);
-  const Hello hello = HelloFrom(1, kSecret);
-  std::thread other([&] { CHECK(Answers(*listener, &hello, sizeof(hello))); });
-  CHECK(!Answers(*listener, &hello, sizeof(hello) / 2));
+  Visit half(*listener);
+  const Hello hello = half.HelloWith(kSecret);
+  bool let_in = false;
+  std::thread other([&] { let_in = LetsIn(*listener); });
+  CHECK(!half.Answers(&hello, sizeof(hello) / 2));
   other.join();
+  CHECK(let_in);
 }
 
 TEST("Listener: a crowd of strangers does not keep the peers out") {
@@ -93,8 +169,7 @@ TEST("Listener: a crowd of strangers does not keep the peers out") {
   for (int i = 0; i < 200; ++i) {
     strangers.push_back(ConnectTcp(listener->address().tcp_host, listener->address().tcp_port, {deadline, *abort}));
   }
-  const Hello hello = HelloFrom(1, kSecret);
-  CHECK(Answers(*listener, &hello, sizeof(hello)));
+  CHECK(LetsIn(*listener));
 }
 
 TEST("Secret: too short or too long is refused") {
