@@ -30,14 +30,20 @@ export interface WorldIdentity {
 
 export interface Environment {
   readonly identity: WorldIdentity;
+  /** Whether all ranks are on this host, as far as their numbers here and in the world were told. */
+  readonly hosts: "one" | "several" | "unknown";
   /** host:port where rank 0's coordinator listens; undefined: the ranks agree on it themselves. */
   readonly coordinator: string | undefined;
   /** The 32 bytes that every connection of this run proves. */
   readonly secret: Uint8Array | undefined;
   /** The same on all ranks of this run and on no other run of this host; undefined where the engine gives none. */
   readonly runId: string | undefined;
-  /** MASTER_ADDR of torchrun's convention. */
+  /** MASTER_ADDR of torchrun's convention: rank 0's host. */
   readonly masterAddress: string | undefined;
+  /** MASTER_PORT, or the one after it where torchrun's own store holds that. */
+  readonly masterPort: number | undefined;
+  /** Name or address of the interface through which other hosts reach this rank; undefined: the one that leads to rank 0. */
+  readonly networkInterface: string | undefined;
   /** The file descriptor whose closing means that the launcher's agent is gone. */
   readonly agentFd: number | undefined;
   readonly startTimeoutMs: number;
@@ -121,12 +127,16 @@ export function readEnvironment(env: Variables = process.env): Environment {
         `Set SHARDRUN_SECRET to the same ${SECRET_DIGITS} hexadecimal digits on every rank.`,
     );
   }
+  const identity = engine === undefined ? aloneOn(readHost(env)) : readIdentity(engine, env);
   return {
-    identity: engine === undefined ? aloneOn(readHost(env)) : readIdentity(engine, env),
+    identity,
+    hosts: engine === undefined ? "one" : countHosts(engine, env, identity),
     coordinator,
     secret,
     runId: env["SHARDRUN_RUN_ID"] ?? engine?.runId(env),
-    masterAddress: env["MASTER_ADDR"],
+    masterAddress: env["MASTER_ADDR"] || undefined,
+    masterPort: readMasterPort(env),
+    networkInterface: env["SHARDRUN_INTERFACE"] || undefined,
     agentFd: readAgentFd(env),
     startTimeoutMs: readInteger("SHARDRUN_START_TIMEOUT_MS", env, 1) ?? DEFAULT_START_TIMEOUT_MS,
     collectives: readCollectives(env),
@@ -195,12 +205,10 @@ function readIdentity(names: EngineVariables, env: Variables): WorldIdentity {
 }
 
 function readLocalIdentity(names: EngineVariables, env: Variables, rank: number, worldSize: number) {
-  const sizeSource = firstSet(names.localWorldSize, env);
-  const size = sizeSource === undefined ? undefined : readInteger(sizeSource, env, 1);
-  const localWorldSize = size ?? (names.engine === "slurm" ? tasksOnThisNode(env, worldSize) : undefined) ?? worldSize;
+  const localWorldSize = readLocalWorldSize(names, env, worldSize) ?? worldSize;
   if (localWorldSize > worldSize) {
     throw new UsageError(
-      `${sizeSource} is "${localWorldSize}", more than the ${worldSize} ranks of the world (${names.worldSize[0]}).`,
+      `${firstSet(names.localWorldSize, env)} is "${localWorldSize}", more than the ${worldSize} ranks of the world (${names.worldSize[0]}).`,
     );
   }
   const localRank = readInteger(names.localRank, env, 0) ?? rank % localWorldSize;
@@ -210,6 +218,19 @@ function readLocalIdentity(names: EngineVariables, env: Variables, rank: number,
     );
   }
   return { localRank, localWorldSize };
+}
+
+/** Undefined where the engine does not say. */
+function readLocalWorldSize(names: EngineVariables, env: Variables, worldSize: number): number | undefined {
+  const source = firstSet(names.localWorldSize, env);
+  if (source !== undefined) return readInteger(source, env, 1);
+  return names.engine === "slurm" ? tasksOnThisNode(env, worldSize) : undefined;
+}
+
+function countHosts(names: EngineVariables, env: Variables, { worldSize }: WorldIdentity): Environment["hosts"] {
+  const localWorldSize = readLocalWorldSize(names, env, worldSize);
+  if (localWorldSize === undefined && worldSize > 1) return "unknown";
+  return localWorldSize === undefined || localWorldSize === worldSize ? "one" : "several";
 }
 
 function aloneOn(host: string): WorldIdentity {
@@ -260,6 +281,12 @@ function readCoordinator(env: Variables): string | undefined {
   const port = /^(?:\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/.exec(value)?.[1];
   if (port === undefined || Number(port) < 1 || Number(port) > 65_535) throw malformed(name, value, "host:port");
   return value;
+}
+
+/** torchrun's agent keeps a store of its own at MASTER_PORT, unless the ranks were started by hand. */
+function readMasterPort(env: Variables): number | undefined {
+  const port = readInteger("MASTER_PORT", env, 1);
+  return port !== undefined && env["TORCHELASTIC_USE_AGENT_STORE"] === "True" ? port + 1 : port;
 }
 
 function readSecret(env: Variables): Uint8Array | undefined {

@@ -7,7 +7,9 @@ import { native, type Communicator } from "../collective/native.ts";
 import { findRuntimeLibrary } from "../collective/runtime-library.ts";
 import type { Environment } from "../environment.ts";
 import { describeFailure } from "../rendezvous/failure.ts";
+import { chooseMeetingPoint } from "../rendezvous/meeting-point.ts";
 import { Membership } from "../rendezvous/membership.ts";
+import { chooseOwnAddress } from "../rendezvous/own-address.ts";
 import { userSecret } from "../rendezvous/user-secret.ts";
 
 /** Who this rank is and how it finds the others. */
@@ -15,8 +17,6 @@ export type WorldSettings = Environment;
 
 /** A collective waits this long for a peer that is alive but does not come; a dead or frozen one is noticed much earlier. */
 const COLLECTIVE_TIMEOUT_MS = 120_000;
-/** The listener accepts this host's ranks only. */
-const LOOPBACK = "127.0.0.1";
 
 export interface ConnectedWorld {
   readonly communicator: Communicator;
@@ -26,7 +26,7 @@ export interface ConnectedWorld {
 
 /**
  * Resolves when every rank is connected to every other.
- * @throws {RendezvousError} when ranks are missing or do not fit together
+ * @throws {RendezvousError} when ranks are missing, do not fit together, or do not know how to meet
  */
 export async function connectWorld(settings: WorldSettings): Promise<ConnectedWorld> {
   const addon = native();
@@ -37,9 +37,15 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
     const peers = [{ rank, host: settings.identity.host, address: "" }];
     return { communicator: await addon.connect(undefined, { ...group, peers }), membership: undefined };
   }
-  const secret = settings.secret ?? userSecret();
-  const listener = addon.listen({ runId: randomUUID(), rank, tcpHost: LOOPBACK, secret });
-  const membership = await Membership.join({ environment: { ...settings, secret }, dataAddress: listener.address });
+  const meetingPoint = await chooseMeetingPoint(settings);
+  const secret = meetingPoint.secret ?? userSecret();
+  const tcpHost = await chooseOwnAddress(settings, meetingPoint);
+  const listener = addon.listen({ runId: randomUUID(), rank, tcpHost, secret });
+  const membership = await Membership.join({
+    environment: settings,
+    meetingPoint: { ...meetingPoint, secret },
+    dataAddress: listener.address,
+  });
   membership.onFailure((failure) => addon.abortAll(describeFailure(failure), failure.rank));
   const communicator = await addon.connect(listener, { ...group, peers: membership.world.peers });
   return { communicator, membership };

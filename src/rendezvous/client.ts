@@ -25,13 +25,13 @@ import {
 } from "./generated/rendezvous.ts";
 import { type HeartbeatTiming, SilenceMeter, WakingClock } from "./heartbeat.ts";
 import type { MeetingPoint } from "./meeting-point.ts";
-import { fenceProcess } from "./process-identity.ts";
+import { fenceProcess, shareHost } from "./process-identity.ts";
 import { proveSecret } from "./secret.ts";
 
 export interface ClientOptions {
   readonly identity: WorldIdentity;
   readonly meetingPoint: MeetingPoint;
-  readonly join: Join;
+  readonly join: Join & { readonly process: Process };
   readonly startTimeoutMs: number;
   readonly timing: HeartbeatTiming;
   /** Called once, for the first cause. */
@@ -219,8 +219,8 @@ export class RendezvousClient {
 
   #fail({ rank, reason, elapsedMs, frozen, process }: Failure): void {
     this.#finish();
-    const { identity, log } = this.#options;
-    if (frozen && process !== undefined && process.host === identity.host && rank !== identity.rank) {
+    const { identity, join, log } = this.#options;
+    if (frozen && process !== undefined && rank !== identity.rank && shareHost(process, join.process)) {
       fenceProcess(process, () => log(describeFencing(identity, rank, process, elapsedMs)));
     }
     const failure = { rank, host: process?.host ?? "unknown host", pid: process?.pid ?? 0, reason, elapsedMs };

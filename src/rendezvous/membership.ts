@@ -7,11 +7,14 @@ import type { Environment, WorldIdentity } from "../environment.ts";
 import { RendezvousError } from "../errors.ts";
 import type { RankFailure } from "./failure.ts";
 import { DEFAULT_TIMING, type HeartbeatTiming } from "./heartbeat.ts";
+import type { MeetingPoint } from "./meeting-point.ts";
 import { HAS_LEFT, type WorkerEvent, type WorkerOptions, type WorkerRequest, type World } from "./worker-messages.ts";
 
 export interface JoinOptions {
-  /** Who this process is and how it finds the others. */
+  /** Who this process is. */
   readonly environment: Environment;
+  /** Where it finds the others. */
+  readonly meetingPoint: MeetingPoint;
   /** Where peers reach this rank's collectives; handed to them as it is. */
   readonly dataAddress: string;
   readonly timing?: HeartbeatTiming;
@@ -59,7 +62,8 @@ export class Membership {
    * Resolves when every rank has joined.
    * @throws {RendezvousError} when they do not within the start timeout, or do not fit together; on every rank.
    */
-  static async join({ environment, dataAddress, timing = DEFAULT_TIMING }: JoinOptions): Promise<Membership> {
+  static async join(options: JoinOptions): Promise<Membership> {
+    const { environment, meetingPoint, dataAddress, timing = DEFAULT_TIMING } = options;
     const { identity } = environment;
     const { port1: port, port2: leavePort } = new MessageChannel();
     const leaveState = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
@@ -73,7 +77,7 @@ export class Membership {
     // The compiled file. The script's own Node options (--eval, loaders, --inspect) are not for this thread.
     const worker = new Worker(new URL("./worker.js", import.meta.url), {
       name: "shardrun-rendezvous",
-      workerData: { environment, dataAddress, timing, leavePort, leaveState } satisfies WorkerOptions,
+      workerData: { environment, meetingPoint, dataAddress, timing, leavePort, leaveState } satisfies WorkerOptions,
       transferList: [leavePort],
       execArgv: [],
     });

@@ -1,13 +1,27 @@
 /**
  * Which process a number means: a pid is given out again after its owner's death, pid and start time together are not.
- * Needed to end a frozen rank without hitting a stranger.
+ * Needed to end a frozen rank without hitting a stranger. Likewise which host a name means: two may bear the same.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import type { Process } from "./generated/rendezvous.ts";
 
 /** This process, as peers know it. */
 export function describeSelf(host: string): Process {
-  return { host, pid: process.pid, startTime: readStartTime(process.pid) ?? 0n };
+  return { host, machine: describeMachine(), pid: process.pid, startTime: readStartTime(process.pid) ?? 0n };
+}
+
+/** Whether two processes run on the same host: it has one name and one kernel, and pids and sockets mean the same to both. */
+export function shareHost(a: Process, b: Process): boolean {
+  return a.host === b.host && a.machine === b.machine;
+}
+
+/** The processes' host names, with "#2" and so on after the name of another host that bears the same. */
+export function tellHostsApart(processes: readonly Process[]): string[] {
+  return processes.map(({ host, machine }) => {
+    const namesakes = [...new Set(processes.filter((other) => other.host === host).map((other) => other.machine))];
+    const index = namesakes.indexOf(machine);
+    return index === 0 ? host : `${host}#${index + 1}`;
+  });
 }
 
 /**
@@ -23,6 +37,16 @@ export function fenceProcess(target: Process, announce = (): void => {}): boolea
     return true;
   } catch {
     return false; // gone between the two looks, or not ours to end
+  }
+}
+
+/** Differs between two boots of any two machines, and between containers of one; "" where the system does not say. */
+function describeMachine(): string {
+  try {
+    const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+    return [bootId, ...["net", "pid"].map((namespace) => readlinkSync(`/proc/self/ns/${namespace}`))].join(" ");
+  } catch {
+    return "";
   }
 }
 

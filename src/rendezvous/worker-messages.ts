@@ -3,12 +3,14 @@ import type { MessagePort } from "node:worker_threads";
 import type { Environment } from "../environment.ts";
 import type { RankFailure } from "./failure.ts";
 import type { HeartbeatTiming } from "./heartbeat.ts";
+import type { MeetingPoint } from "./meeting-point.ts";
 
 export const HAS_LEFT = 1;
 
 /** A rank as the world knows it. */
 export interface WorldPeer {
   readonly rank: number;
+  /** Unlike that of every other host of the run. */
   readonly host: string;
   readonly pid: number;
   /** Where its collectives are reached; opaque here. */
@@ -22,6 +24,7 @@ export interface World {
 
 export interface WorkerOptions {
   readonly environment: Environment;
+  readonly meetingPoint: MeetingPoint;
   readonly dataAddress: string;
   readonly timing: HeartbeatTiming;
   /** Carries WorkerRequest, from whichever thread ends the process. */

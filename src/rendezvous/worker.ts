@@ -10,8 +10,7 @@ import { type CoordinatorAddress, removeAddressFile, writeAddressFile } from "./
 import { RendezvousClient } from "./client.ts";
 import { Coordinator } from "./coordinator.ts";
 import type { Join, Peer, Process } from "./generated/rendezvous.ts";
-import { chooseMeetingPoint, type MeetingPoint } from "./meeting-point.ts";
-import { describeSelf } from "./process-identity.ts";
+import { describeSelf, tellHostsApart } from "./process-identity.ts";
 import { createSecret } from "./secret.ts";
 import {
   HAS_LEFT,
@@ -24,7 +23,7 @@ import {
 // What matters of gRPC's own lines is in our errors.
 setLogVerbosity(logVerbosity.NONE);
 
-const { environment, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
+const { environment, meetingPoint, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
 const { identity } = environment;
 const owner: MessagePort = parentPort!;
 const STDERR_FD = 2;
@@ -53,10 +52,9 @@ async function join(): Promise<void> {
     process: describeSelf(identity.host),
     dataAddress,
   };
-  const meetingPoint = await chooseMeetingPoint(environment);
   client = await RendezvousClient.join({
     identity,
-    meetingPoint: identity.rank === 0 ? { kind: "address", ...(await listen(meetingPoint, self)) } : meetingPoint,
+    meetingPoint: identity.rank === 0 ? { kind: "address", ...(await listen(self)) } : meetingPoint,
     join: self,
     startTimeoutMs: environment.startTimeoutMs,
     timing,
@@ -65,11 +63,11 @@ async function join(): Promise<void> {
     log,
   });
   withdrawAddress();
-  tell({ kind: "joined", world: { peers: client.peers.map(describePeer) } });
+  tell({ kind: "joined", world: { peers: describePeers(client.peers) } });
 }
 
 /** Opens rank 0's coordinator where the others will look for it. */
-async function listen(meetingPoint: MeetingPoint, root: Join & { process: Process }): Promise<CoordinatorAddress> {
+async function listen(root: Join & { process: Process }): Promise<CoordinatorAddress> {
   const place = meetingPoint.kind === "address" ? meetingPoint.address : "127.0.0.1:0";
   const [opened, address] = await Coordinator.listen(place, {
     secret: meetingPoint.secret ?? createSecret(),
@@ -111,9 +109,14 @@ async function end(): Promise<void> {
   process.exit(0);
 }
 
-function describePeer({ rank, process, dataAddress: address }: Peer): WorldPeer {
-  const { host, pid } = process!;
-  return { rank, host, pid, address };
+function describePeers(peers: readonly Peer[]): WorldPeer[] {
+  const hosts = tellHostsApart(peers.map(({ process }) => process!));
+  return peers.map(({ rank, process, dataAddress: address }, i) => ({
+    rank,
+    host: hosts[i]!,
+    pid: process!.pid,
+    address,
+  }));
 }
 
 /** Written at once: what goes through console or process.stderr of a thread waits for the script's event loop. */

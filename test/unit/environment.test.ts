@@ -149,6 +149,20 @@ describe("who this process is", () => {
   });
 });
 
+describe("whether all ranks are on this host", () => {
+  test.each<[string, Variables, string]>([
+    ["nobody started it", {}, "one"],
+    ["a world of one", { SHARDRUN_WORLD_SIZE: "1" }, "one"],
+    ["all of mpirun's", OPENMPI, "one"],
+    ["some of mpirun's", { ...OPENMPI, OMPI_COMM_WORLD_LOCAL_SIZE: "2" }, "several"],
+    ["tasks of several nodes", SLURM_TASK, "several"],
+    ["torchrun says", TORCHRUN, "one"],
+    ["torchrun's variables by hand", { RANK: "0", WORLD_SIZE: "2" }, "unknown"],
+  ])("%s", (_, env, expected) => {
+    expect(readEnvironment(env).hosts).toBe(expected);
+  });
+});
+
 describe("what tells the run apart", () => {
   test.each<[string, Variables, string | undefined]>([
     ["the launcher's id before all others", { ...OPENMPI, SHARDRUN_RUN_ID: "abc" }, "abc"],
@@ -168,7 +182,10 @@ describe("settings", () => {
       coordinator: undefined,
       secret: undefined,
       runId: undefined,
+      hosts: "one",
       masterAddress: undefined,
+      masterPort: undefined,
+      networkInterface: undefined,
       agentFd: undefined,
       startTimeoutMs: 30_000,
       collectives: "auto",
@@ -188,6 +205,8 @@ describe("settings", () => {
       SHARDRUN_ONNXRUNTIME: "/opt/libonnxruntime.so",
       OMP_NUM_THREADS: "4,2",
       MASTER_ADDR: "hosta",
+      MASTER_PORT: "29500",
+      SHARDRUN_INTERFACE: "eth1",
     });
     expect(environment).toMatchObject({
       coordinator: "127.0.0.1:4000",
@@ -197,8 +216,14 @@ describe("settings", () => {
       onnxRuntimePath: "/opt/libonnxruntime.so",
       numThreads: 4,
       masterAddress: "hosta",
+      masterPort: 29_500,
+      networkInterface: "eth1",
     });
     expect(Buffer.from(environment.secret!).toString("hex")).toBe(SECRET);
+  });
+
+  test("where torchrun's agent holds MASTER_PORT, the one after it is ours", () => {
+    expect(readEnvironment({ MASTER_PORT: "29500", TORCHELASTIC_USE_AGENT_STORE: "True" }).masterPort).toBe(29_501);
   });
 
   test("a coordinator may be an IPv6 address", () => {
@@ -261,6 +286,7 @@ describe("what is refused", () => {
     [{ SHARDRUN_AGENT_FD: "2" }, 'SHARDRUN_AGENT_FD is "2": expected an integer, 3 or more.'],
     [{ SHARDRUN_START_TIMEOUT_MS: "0" }, 'SHARDRUN_START_TIMEOUT_MS is "0": expected an integer, 1 or more.'],
     [{ SHARDRUN_COLLECTIVES: "pigeon" }, 'SHARDRUN_COLLECTIVES is "pigeon": expected one of auto, shm, tcp.'],
+    [{ MASTER_PORT: "http" }, 'MASTER_PORT is "http": expected an integer, 1 or more.'],
     [{ OMP_NUM_THREADS: "many" }, 'OMP_NUM_THREADS is "many": expected an integer, 1 or more.'],
   ])("%j", (env, message) => {
     expect(() => readEnvironment(env)).toThrow(expect.objectContaining({ name: UsageError.name, message }));

@@ -1,8 +1,8 @@
 /** One script, one answer, whoever starts its ranks: shardrun, Open MPI, torchrun's or PMI's variables, or nobody. */
 import { spawnSync } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { LauncherRun, TWO_RANKS } from "../support/launcher.ts";
@@ -14,6 +14,12 @@ const MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2"];
 /** Debian's package openmpi-bin. */
 const hasMpirun = spawnSync("mpirun", ["--version"]).status === 0;
 const testWithMpirun = hasMpirun ? test : test.skip;
+
+/** With IPv6 where this host has it. */
+const LOOPBACKS = Object.values(networkInterfaces())
+  .flatMap((list) => list ?? [])
+  .map(({ address }) => address)
+  .filter((address) => address === "127.0.0.1" || address === "::1");
 
 interface Answer {
   readonly ids: readonly number[];
@@ -58,6 +64,21 @@ test("torchrun's variables", async () => {
     LOCAL_WORLD_SIZE: "2",
     MASTER_ADDR: "127.0.0.1",
     MASTER_PORT: port,
+  }));
+  expect(answer).toEqual({ ids: alone.ids, numRanks: 2 });
+});
+
+test.each(LOOPBACKS)("variables set by hand for two hosts, which meet at MASTER_ADDR=%s", async (masterAddress) => {
+  const port = String(20_000 + Math.floor(Math.random() * 10_000));
+  const secret = randomBytes(32).toString("hex");
+  const answer = await runPair((rank) => ({
+    RANK: String(rank),
+    WORLD_SIZE: "2",
+    LOCAL_WORLD_SIZE: "1",
+    MASTER_ADDR: masterAddress, // one host plays both
+    MASTER_PORT: port,
+    SHARDRUN_HOST: `host${rank}`,
+    SHARDRUN_SECRET: secret,
   }));
   expect(answer).toEqual({ ids: alone.ids, numRanks: 2 });
 });

@@ -6,6 +6,7 @@ import { writeSync } from "node:fs";
 import { setInterval } from "node:timers";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { readEnvironment } from "../../dist/environment.js";
+import { chooseMeetingPoint } from "../../dist/rendezvous/meeting-point.js";
 import { leaveSync, Membership } from "../../dist/rendezvous/membership.js";
 
 /** Written at once: console would wait for the event loop, which some of these ranks block. */
@@ -16,7 +17,11 @@ function tell(event) {
 async function holdMembership() {
   const environment = readEnvironment();
   const { rank } = environment.identity;
-  const membership = await Membership.join({ environment, dataAddress: `data-${rank}` });
+  const membership = await Membership.join({
+    environment,
+    meetingPoint: await chooseMeetingPoint(environment),
+    dataAddress: `data-${rank}`,
+  });
   const { leaveHandle, world } = membership;
   tell({ kind: "joined", world });
   membership.onFailure((failure) => {

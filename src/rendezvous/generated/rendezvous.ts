@@ -71,6 +71,8 @@ export interface Process {
   pid: number;
   /** Clock ticks since boot (field 22 of /proc/PID/stat); 0 where the system does not say. */
   startTime: bigint;
+  /** Tells apart two hosts of one name: boot id and namespaces. Opaque; compared only. */
+  machine: string;
 }
 
 export interface Heartbeat {
@@ -524,7 +526,7 @@ export const Join: MessageFns<Join> = {
 };
 
 function createBaseProcess(): Process {
-  return { host: "", pid: 0, startTime: 0n };
+  return { host: "", pid: 0, startTime: 0n, machine: "" };
 }
 
 export const Process: MessageFns<Process> = {
@@ -540,6 +542,9 @@ export const Process: MessageFns<Process> = {
         throw new globalThis.Error("value provided for field message.startTime of type uint64 too large");
       }
       writer.uint32(24).uint64(message.startTime);
+    }
+    if (message.machine !== "") {
+      writer.uint32(34).string(message.machine);
     }
     return writer;
   },
@@ -581,6 +586,14 @@ export const Process: MessageFns<Process> = {
             message.startTime = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.machine = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -601,6 +614,7 @@ export const Process: MessageFns<Process> = {
     message.host = object.host ?? "";
     message.pid = object.pid ?? 0;
     message.startTime = (object.startTime !== undefined && object.startTime !== null) ? BigInt(object.startTime) : 0n;
+    message.machine = object.machine ?? "";
     return message;
   },
 };

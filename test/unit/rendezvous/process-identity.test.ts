@@ -3,10 +3,17 @@ import { once } from "node:events";
 import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "@jest/globals";
-import { describeSelf, fenceProcess, readStartTime } from "../../../src/rendezvous/process-identity.ts";
+import {
+  describeSelf,
+  fenceProcess,
+  readStartTime,
+  shareHost,
+  tellHostsApart,
+} from "../../../src/rendezvous/process-identity.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 
 const children: ChildProcess[] = [];
+const self = describeSelf("hosta");
 
 /** A program whose name, the second field of /proc/PID/stat, holds what separates the fields there. */
 const program = join(useTemporaryDirectory(), "a) b (c");
@@ -24,9 +31,21 @@ afterEach(() => {
 });
 
 test("a process knows itself", () => {
-  const self = describeSelf("hosta");
-  expect(self).toEqual({ host: "hosta", pid: process.pid, startTime: readStartTime(process.pid) });
+  const machine = expect.stringMatching(/^[0-9a-f-]{36} net:\[\d+\] pid:\[\d+\]$/);
+  expect(self).toEqual({ host: "hosta", machine, pid: process.pid, startTime: readStartTime(process.pid) });
   expect(self.startTime).toBeGreaterThan(0n);
+});
+
+test("a host is known by its name and its machine", () => {
+  expect(shareHost(self, describeSelf("hosta"))).toBe(true);
+  expect(shareHost(self, describeSelf("hostb"))).toBe(false);
+  expect(shareHost(self, { ...self, machine: "another" })).toBe(false);
+});
+
+test("hosts of the same name are told apart", () => {
+  const on = (host: string, machine: string) => ({ ...self, host, machine });
+  const processes = [on("node", "m1"), on("node", "m2"), on("hostb", "m3"), on("node", "m1"), on("node", "m2")];
+  expect(tellHostsApart(processes)).toEqual(["node", "node#2", "hostb", "node", "node#2"]);
 });
 
 test("a process that does not exist has no start time", () => {
@@ -36,13 +55,13 @@ test("a process that does not exist has no start time", () => {
 test("a stopped process is ended", async () => {
   const child = await startSleeper();
   child.kill("SIGSTOP");
-  expect(fenceProcess({ host: "hosta", pid: child.pid, startTime: readStartTime(child.pid)! })).toBe(true);
+  expect(fenceProcess({ ...self, pid: child.pid, startTime: readStartTime(child.pid)! })).toBe(true);
   expect(await once(child, "exit")).toEqual([null, "SIGKILL"]);
 });
 
 test("another process that has got the same pid is spared", async () => {
   const child = await startSleeper();
-  expect(fenceProcess({ host: "hosta", pid: child.pid, startTime: readStartTime(child.pid)! - 1n })).toBe(false);
-  expect(fenceProcess({ host: "hosta", pid: child.pid, startTime: 0n })).toBe(false);
+  expect(fenceProcess({ ...self, pid: child.pid, startTime: readStartTime(child.pid)! - 1n })).toBe(false);
+  expect(fenceProcess({ ...self, pid: child.pid, startTime: 0n })).toBe(false);
   expect(readStartTime(child.pid)).toBeDefined();
 });

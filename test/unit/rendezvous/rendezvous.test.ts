@@ -2,6 +2,7 @@
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
@@ -28,7 +29,7 @@ afterEach(async () => {
 
 /** Processes of these tests are told apart by pid 100 + rank; none of them can be fenced. */
 function processOf(rank: number, pid = 100 + rank) {
-  return { host: "hosta", pid, startTime: 0n };
+  return { host: "hosta", machine: "", pid, startTime: 0n };
 }
 
 function identityOf(rank: number, worldSize: number): WorldIdentity {
@@ -148,6 +149,20 @@ describe("joining", () => {
     const { address } = await openCoordinator(2);
     writeAddressFile(path, address);
     await Promise.all([joinAs(0, 2, address), follower]);
+  });
+
+  const hasIPv6 = JSON.stringify(networkInterfaces()).includes('"::1"');
+  (hasIPv6 ? test : test.skip)("over IPv6 (skipped on a host without it)", async () => {
+    const [coordinator, address] = await Coordinator.listen("[::1]:0", {
+      secret: createSecret(),
+      startTimeoutMs: 5000,
+      timing: TIMING,
+      root: joinOf(0, 2),
+      log: () => {},
+    });
+    cleanups.push(() => coordinator.close());
+    expect(address.address).toMatch(/^\[::1\]:\d+$/);
+    await Promise.all([joinAs(0, 2, address), joinAs(1, 2, address)]);
   });
 
   test("a port that is taken is an error that says so", async () => {
