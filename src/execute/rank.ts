@@ -4,8 +4,10 @@
  */
 import { gatherValues } from "../collective/messages.ts";
 import type { Communicator } from "../collective/native.ts";
-import { InternalError, ModelError } from "../errors.ts";
+import { InternalError } from "../errors.ts";
+import { type FileFingerprint, fingerprintFiles } from "../model/fingerprint.ts";
 import { loadModel } from "../model/model.ts";
+import { findDisagreement, type LoadStatus } from "./agreement.ts";
 import { readMemory, type MemoryUse } from "./memory.ts";
 import { ShardModel, type StepResult, type WeightFootprint } from "./shard-model.ts";
 import type { Command, ModelSpecification, RowMove, Step } from "./step.ts";
@@ -33,31 +35,30 @@ export class Rank {
   }
 
   /**
-   * Loads this rank's shard, then waits for the others to have loaded theirs.
+   * Loads this rank's shard, then waits for the others to have loaded theirs, of the same model.
    * @returns why the model could not be loaded, known to every rank alike, so that they still agree on what comes next
    */
   async load(id: number, specification: ModelSpecification): Promise<Error | undefined> {
     let shard: ShardModel | undefined;
+    let files: FileFingerprint[] = [];
     let failure: Error | undefined;
     try {
       const model = await loadModel(specification.directory, { maxContext: specification.maxContext });
+      files = await fingerprintFiles(model.files);
       shard = await ShardModel.create(model, specification, this.#communicator);
     } catch (error) {
       failure = error as Error;
     }
-    const statuses = await gatherValues(
+    const { directory } = specification;
+    const statuses = await gatherValues<LoadStatus>(
       this.#communicator,
-      { host: this.#host, error: failure?.message },
-      { label: `loading ${specification.directory}`, timeoutMs: 0 },
+      { host: this.#host, directory, files, error: failure?.message },
+      { label: `loading ${directory}`, timeoutMs: 0 },
     );
-    const failedRank = statuses.findIndex((status) => status.error !== undefined);
-    if (failedRank >= 0) {
+    const disagreement = findDisagreement(statuses);
+    if (disagreement !== undefined) {
       await shard?.close();
-      const { host, error } = statuses[failedRank]!;
-      return (
-        failure ??
-        new ModelError(`Loading failed on rank ${failedRank} (${host}): ${error}`, { rank: failedRank, host })
-      );
+      return failure ?? disagreement;
     }
     this.#models.set(id, shard!);
     return undefined;

@@ -26,6 +26,11 @@ export class Checkpoint {
     this.tensors = tensors;
   }
 
+  /** The files that hold the weights. */
+  get files(): string[] {
+    return [...new Set([...this.tensors.values()].map(({ file }) => file))];
+  }
+
   has(name: string): boolean {
     return this.tensors.has(name);
   }

@@ -2,7 +2,7 @@
  * From a checkpoint directory to everything that the rest of the program needs to know of a model: graph, sizes, cache tensors, special tokens,
  * tokenizer. Reads headers and settings only; the weights stay where they are until shards/ takes this rank's part of them.
  */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, readGenerationConfig, type GenerationConfig } from "./config.ts";
 import { findFamily } from "./families.ts";
@@ -13,6 +13,8 @@ import { Tokenizer } from "./tokenizer.ts";
 export interface Model extends FamilyModel {
   /** Absolute. */
   readonly directory: string;
+  /** What decides the answer: the settings and the weights. Absolute. */
+  readonly files: readonly string[];
   /** "llama", "gpt2", ... */
   readonly family: string;
   readonly generationConfig: GenerationConfig;
@@ -33,6 +35,7 @@ export async function loadModel(directory: string, options: BuildOptions = {}): 
   return {
     ...built,
     directory: path,
+    files: [join(path, "config.json"), ...checkpoint.files],
     family: family.modelType,
     generationConfig: readGenerationConfig(path, config),
     tokenizer: new Tokenizer(path),
