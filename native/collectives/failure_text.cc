@@ -59,8 +59,7 @@ std::string List(const std::vector<std::string>& parts) {
 
 class Writer {
  public:
-  Writer(const ConnectOptions& group, const char* transport, const CallDescription& call)
-      : group_(group), transport_(transport), call_(call) {}
+  Writer(const ConnectOptions& group, const CallDescription& call) : group_(group), call_(call) {}
 
   std::string Timeout(const Deadline& deadline, const Failure& failure) const {
     std::vector<std::string> silent;
@@ -117,7 +116,7 @@ class Writer {
   std::string Here() const { return group_.Name(group_.rank); }
   std::string Peer(int peer) const {
     const PeerAddress& address = group_.peers[peer];
-    return "rank " + std::to_string(address.rank) + " (" + address.host + ", " + transport_ + ")";
+    return "rank " + std::to_string(address.rank) + " (" + address.host + ", " + group_.WireTo(peer) + ")";
   }
   std::string About(const char* preposition) const {
     // That a peer does not take a message of so many bytes has been said.
@@ -134,7 +133,6 @@ class Writer {
   }
 
   const ConnectOptions& group_;
-  const char* transport_;
   const CallDescription& call_;
 };
 
@@ -162,9 +160,9 @@ const char* OpName(Op op) {
   return "an unknown call";
 }
 
-std::string FailureText(const ConnectOptions& group, const char* transport, const CallDescription& call,
-                        const Deadline& deadline, const Failure& failure) {
-  const Writer writer(group, transport, call);
+std::string FailureText(const ConnectOptions& group, const CallDescription& call, const Deadline& deadline,
+                        const Failure& failure) {
+  const Writer writer(group, call);
   switch (failure.reason) {
     case Failure::Reason::kTimeout:
       return writer.Timeout(deadline, failure);

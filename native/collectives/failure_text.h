@@ -17,7 +17,7 @@ struct CallDescription {
 };
 
 const char* OpName(Op op);
-std::string FailureText(const ConnectOptions& group, const char* transport, const CallDescription& call,
-                        const Deadline& deadline, const Failure& failure);
+std::string FailureText(const ConnectOptions& group, const CallDescription& call, const Deadline& deadline,
+                        const Failure& failure);
 
 }  // namespace shardrun

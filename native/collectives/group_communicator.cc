@@ -29,7 +29,7 @@ GroupCommunicator::GroupCommunicator(const std::shared_ptr<Listener>& listener, 
       abort_(std::move(abort)),
       transport_(ConnectTransport(listener, options_, abort_)),
       transport_name_(transport_->name()),
-      algorithms_(*transport_, options_.rank, options_.world_size) {}
+      algorithms_(*transport_, options_.rank, options_.Hosts()) {}
 
 void GroupCommunicator::AllReduce(void* data, size_t count, DataType type, ReduceOp op, const CallInfo& info) {
   CallDescription call{"allReduce", info.label, NewFrame(Op::kAllReduce, info, count * ElementBytes(type))};
@@ -126,7 +126,7 @@ void GroupCommunicator::Fail(const CallDescription& call, const Deadline& deadli
     failed_ = abort_->error();
     transport_->TellFailure(notice, failed_->what());
   } else {
-    const std::string text = FailureText(options_, transport(), call, deadline, failure);
+    const std::string text = FailureText(options_, call, deadline, failure);
     failed_ = Error(Error::Kind::kCollective, text, options_.peers[failure.waits[0].peer].rank);
     const bool began_elsewhere = failure.reason == Failure::Reason::kPeerFailed;
     if (began_elsewhere) notice.root = failure.origin;

@@ -32,9 +32,14 @@ struct ConnectOptions {
 
   // "rank 2 (hostc)", as messages say it.
   std::string Name(int rank) const;
+  // What carries bytes to a peer: "shm" or "tcp".
+  const char* WireTo(int peer) const;
+  // The ranks of each host in their order, hosts in the order of their first rank.
+  std::vector<std::vector<int>> Hosts() const;
 };
 
-// Shared memory where all ranks share this host, else TCP; for one rank neither. Blocks until every peer is connected.
+// Shared memory between the ranks of a host, TCP between hosts; for one rank neither. Blocks until every peer is
+// connected.
 // Throws Error(kCollective) that names the peers that are missing when the deadline passes; Error(kUsage) for options
 // that contradict each other.
 std::unique_ptr<Transport> ConnectTransport(const std::shared_ptr<Listener>& listener, const ConnectOptions& options,

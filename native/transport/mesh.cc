@@ -16,6 +16,13 @@ Mesh::Mesh(std::vector<FileDescriptor> sockets, std::shared_ptr<AbortFlag> abort
   }
 }
 
+void Mesh::Begin(Step& step, int peer) {
+  const Range& give = step.gives[peer];
+  step.frame.bytes = give.bytes;
+  channels_[peer].BeginReceive(step.frame, &step.takes[peer]);
+  channels_[peer].BeginSend(step.frame, static_cast<const uint8_t*>(step.offer) + give.offset);
+}
+
 void Mesh::Finish(const Deadline& deadline) {
   while (!SpinUntil(keep_core_, [this] { return Progress(); })) {
     WaitForSockets(deadline);
@@ -24,7 +31,6 @@ void Mesh::Finish(const Deadline& deadline) {
   }
 }
 
-// True when nothing is left to do.
 bool Mesh::Progress() {
   bool done = true;
   for (Channel& channel : channels_) {
@@ -45,7 +51,7 @@ void Mesh::WaitForSockets(const Deadline& deadline) {
   for (Channel& channel : channels_) {
     if (!has_peer(channel.peer())) continue;
     if (!channel.receiving()) {
-      CheckPeer(channel);
+      CheckIdlePeer(channel.peer());
       longest_ms = kGlanceMs;
     }
     const int events = (channel.receiving() ? POLLIN : 0) | (channel.sending() ? POLLOUT : 0);
@@ -55,7 +61,8 @@ void Mesh::WaitForSockets(const Deadline& deadline) {
 }
 
 // A peer that has given and taken all of this step may leave; that it gave up ends this call, too.
-void Mesh::CheckPeer(Channel& channel) {
+void Mesh::CheckIdlePeer(int peer) {
+  Channel& channel = channels_[peer];
   try {
     channel.CheckPeer();
   } catch (const Failure& failure) {

@@ -21,17 +21,21 @@ class Mesh {
   Channel& channel(int rank) { return channels_[rank]; }
   AbortFlag& abort() { return *abort_; }
 
+  // Begins what a step has to send to, and to receive from, one peer. `step` must stay until Finish returns.
+  void Begin(Step& step, int peer);
+  // Moves on what has begun as far as the sockets allow; true when nothing is left to do.
+  bool Progress();
   // Returns when every message begun on any channel has gone or come. Throws Failure.
   void Finish(const Deadline& deadline);
+  // Throws Failure if this peer, from which nothing is awaited, has given up, or left without taking what is sent.
+  void CheckIdlePeer(int peer);
   // One message of frame.bytes to, or from, one peer.
   void Send(int peer, const Frame& frame, const void* data, const Deadline& deadline);
   void Receive(int peer, const Frame& frame, void* data, const Deadline& deadline);
   void TellFailure(const Frame& frame, const std::string& text);
 
  private:
-  bool Progress();
   void WaitForSockets(const Deadline& deadline);
-  void CheckPeer(Channel& channel);
   [[noreturn]] void ThrowTimeout();
 
   std::vector<Channel> channels_;

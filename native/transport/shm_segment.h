@@ -1,7 +1,7 @@
 // The memory that the ranks of one host share: an anonymous file that lives as long as someone maps it, so nothing is
 // left behind however a process ends, and /dev/shm (64 MB in containers) is not used.
 //
-// Layout: per rank one Doorbell, two Posts and two slots. Step n of a communicator uses Post and slot n % 2.
+// Layout: per rank of the host one Doorbell, two Posts and two slots. A rank's post number n uses Post and slot n % 2.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,7 @@ struct alignas(128) Doorbell {
 // What a rank says about its slot.
 struct alignas(128) Post {
   Frame frame;
-  std::atomic<uint64_t> sequence;  // of the step whose frame and slot are complete
+  std::atomic<uint64_t> number;  // of the post whose frame and slot are complete
 };
 static_assert(sizeof(Post) == 128 && std::atomic<uint64_t>::is_always_lock_free);
 
@@ -31,9 +31,9 @@ class ShmSegment {
   static constexpr size_t kSlotBytes = 256 << 10;
 
   // A new segment, zeroed.
-  static ShmSegment Create(int world_size);
-  // The segment that a peer made. Throws Error when its size is not that of `world_size` ranks.
-  static ShmSegment Map(FileDescriptor file, int world_size);
+  static ShmSegment Create(int num_ranks);
+  // The segment that a peer made. Throws Error when its size is not that of `num_ranks` ranks.
+  static ShmSegment Map(FileDescriptor file, int num_ranks);
   ShmSegment(ShmSegment&& other) noexcept;
   ShmSegment& operator=(ShmSegment&&) = delete;
   ~ShmSegment();
@@ -42,11 +42,11 @@ class ShmSegment {
   // The file is needed no longer once every rank has it mapped.
   void CloseFile() { file_ = FileDescriptor(); }
 
-  Doorbell& doorbell(int rank) { return *reinterpret_cast<Doorbell*>(PartOf(rank)); }
-  Post& post(int rank, uint64_t sequence) {
-    return reinterpret_cast<Post*>(PartOf(rank) + sizeof(Doorbell))[sequence % 2];
+  Doorbell& doorbell(int place) { return *reinterpret_cast<Doorbell*>(PartOf(place)); }
+  Post& post(int place, uint64_t number) {
+    return reinterpret_cast<Post*>(PartOf(place) + sizeof(Doorbell))[number % 2];
   }
-  uint8_t* slot(int rank, uint64_t sequence) { return PartOf(rank) + kControlBytes + (sequence % 2) * kSlotBytes; }
+  uint8_t* slot(int place, uint64_t number) { return PartOf(place) + kControlBytes + (number % 2) * kSlotBytes; }
 
  private:
   static constexpr size_t kControlBytes = 4096;
@@ -54,7 +54,7 @@ class ShmSegment {
 
   ShmSegment(FileDescriptor file, uint8_t* memory, size_t bytes)
       : file_(std::move(file)), memory_(memory), bytes_(bytes) {}
-  uint8_t* PartOf(int rank) { return memory_ + rank * kPartBytes; }
+  uint8_t* PartOf(int place) { return memory_ + place * kPartBytes; }
 
   FileDescriptor file_;
   uint8_t* memory_;

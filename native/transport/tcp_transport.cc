@@ -4,11 +4,7 @@ namespace shardrun {
 
 void TcpTransport::Exchange(Step& step, const Deadline& deadline) {
   for (int peer = 0; peer < mesh_.world_size(); ++peer) {
-    if (!mesh_.has_peer(peer)) continue;
-    const Range& give = step.gives[peer];
-    step.frame.bytes = give.bytes;
-    mesh_.channel(peer).BeginReceive(step.frame, &step.takes[peer]);
-    mesh_.channel(peer).BeginSend(step.frame, static_cast<const uint8_t*>(step.offer) + give.offset);
+    if (mesh_.has_peer(peer)) mesh_.Begin(step, peer);
   }
   mesh_.Finish(deadline);
 }

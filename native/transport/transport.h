@@ -1,8 +1,8 @@
 // One step between ranks, the same for every kind of wire: each rank offers bytes, each takes its range of what the
 // others offer.
 //
-// Every step is a full exchange: no rank leaves it before all have entered it. That one wait is what makes double
-// buffering safe without acknowledgements, and what finds ranks that are not in the same call.
+// Every step is a full exchange of those that take part: no rank leaves it before all have entered it. That one wait is
+// what makes double buffering safe without acknowledgements, and what finds ranks that are not in the same call.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,8 @@ struct Intake {
 
 // One step, as seen from one rank. Its own entries in `gives` and `takes` are ignored.
 struct Step {
-  Frame frame;  // `bytes` is filled in by the transport
+  Frame frame;               // `bytes` is filled in by the transport
+  bool within_host = false;  // only the ranks of this host take part; the transport shares memory
   const void* offer = nullptr;
   size_t offer_bytes = 0;
   std::vector<Range> gives;   // [worldSize], the range of `offer` that each peer takes
@@ -44,7 +45,9 @@ class Transport {
   virtual ~Transport() = default;
 
   virtual const char* name() const = 0;
-  // The largest offer of one step.
+  // Whether steps within_host are possible, and not everybody is on this host.
+  virtual bool spans_hosts() const { return false; }
+  // The largest offer of one step, as far as ranks of the same host take it.
   virtual size_t step_bytes() const = 0;
   // All of these throw Failure, and none may be called again after one has.
   virtual void Exchange(Step& step, const Deadline& deadline) = 0;

@@ -68,9 +68,12 @@ export interface CommunicatorStatistics {
 export interface Communicator {
   readonly rank: number;
   readonly worldSize: number;
-  /** "local" for a world of one, else the transport in use ("shm", "tcp"). */
+  /** "local" for a world of one, else the transport in use: "shm", "tcp", or "shm+tcp": shared memory inside each host, TCP between hosts. */
   readonly transport: string;
-  /** data: [count] of dataType, in place. */
+  /**
+   * data: [count] of dataType, in place. Every rank gets the same bits: sums are taken in rank order. Over "shm+tcp", more than 16 KiB
+   * are summed host by host, and inside each host in rank order: there float sums depend on which rank is on which host.
+   */
   allReduce(data: Uint8Array, dataType: WireDataType, op: ReduceOp, options?: CallOptions): Promise<void>;
   /** output: the ranks' inputs one after the other; bytesPerRank may differ and be 0. */
   allGather(

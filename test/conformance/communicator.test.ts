@@ -1,17 +1,24 @@
 /**
- * What every transport must do, for every world size: one suite x {local, shm, tcp} x worldSize x counts x data types.
- * The ranks are communicators of this process, each on its own native thread.
+ * What every transport must do, for every world size: one suite x {local, shm, tcp, shm+tcp} x worldSize x counts x data types.
+ * The ranks are communicators of this process, each on its own native thread; for shm+tcp they take themselves for ranks of several hosts.
  */
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { ReduceOp } from "../../src/collective/native.ts";
 import { connectWorld, type CommunicatorWorld } from "../support/communicator-world.ts";
 import { encode, WIRE_DATA_TYPES } from "../support/wire-data.ts";
 
-const CELLS = [
-  ["local", 1] as const,
-  ...(["shm", "tcp"] as const).flatMap((transport) =>
-    [1, 2, 3, 4, 7, 8].map((worldSize) => [transport, worldSize] as const),
+/** Transport, worldSize, and how many ranks each host has. */
+const CELLS: [string, number, number[]][] = [
+  ["local", 1, [1]],
+  ...["shm", "tcp"].flatMap((transport) =>
+    [1, 2, 3, 4, 7, 8].map((worldSize): [string, number, number[]] => [transport, worldSize, [worldSize]]),
   ),
+  ["tcp", 2, [1, 1]],
+  ["shm+tcp", 3, [2, 1]],
+  ["shm+tcp", 4, [2, 2]],
+  ["shm+tcp", 4, [3, 1]],
+  ["shm+tcp", 7, [2, 2, 3]],
+  ["shm+tcp", 8, [4, 4]],
 ];
 
 /** What rank gives at place i: 0 to 15. */
@@ -28,12 +35,14 @@ function reduced(worldSize: number, count: number, op: ReduceOp): number[] {
 const sumOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
 const sameBytes = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
 
-describe.each(CELLS)("%s, worldSize %i", (transport, worldSize) => {
+describe.each(CELLS)("%s, worldSize %i on hosts of %j", (transport, worldSize, ranksPerHost) => {
+  const hosts = ranksPerHost.flatMap((numRanks, i) => new Array<string>(numRanks).fill(`host${i}`));
   let world: CommunicatorWorld;
   const counts = [...new Set([0, 1, worldSize - 1, worldSize, 1000, 10_007])];
 
   beforeAll(async () => {
-    world = await connectWorld(worldSize, transport);
+    const requested = ranksPerHost.length > 1 ? "auto" : (transport as "local" | "shm" | "tcp");
+    world = await connectWorld(worldSize, requested, 20_000, hosts);
   });
   afterAll(() => world.close());
 
@@ -59,13 +68,15 @@ describe.each(CELLS)("%s, worldSize %i", (transport, worldSize) => {
     }
   });
 
-  test("allReduce sums float32 in rank order, with the same bits on every rank, whatever the size", async () => {
-    for (const count of [16, 5000, 70_001]) {
+  test("allReduce sums float32 in rank order, many of several hosts host by host, with the same bits on every rank", async () => {
+    const addUp = (values: readonly number[]) => values.reduce((sum, value) => Math.fround(sum + value));
+    for (const count of [16, 4096, 5000, 70_001]) {
+      const byHosts = transport === "shm+tcp" && count > 4096;
       const given = (rank: number, i: number) => Math.fround((i % 7 === 0 ? 1e8 : 1) / (1 + rank + (i % 13)));
       const expected = Float32Array.from({ length: count }, (_, i) => {
-        let sum = given(0, i);
-        for (let rank = 1; rank < worldSize; rank++) sum = Math.fround(sum + given(rank, i));
-        return sum;
+        const values = hosts.map((_, rank) => given(rank, i));
+        if (!byHosts) return addUp(values);
+        return addUp([...new Set(hosts)].map((host) => addUp(values.filter((_, rank) => hosts[rank] === host))));
       });
       const results = await world.run(async (communicator, rank) => {
         const data = Float32Array.from({ length: count }, (_, i) => given(rank, i));

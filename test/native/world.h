@@ -16,7 +16,12 @@ namespace shardrun {
 
 class World {
  public:
-  World(int world_size, TransportKind transport, int64_t timeout_ms = 20000) {
+  World(int world_size, TransportKind transport, int64_t timeout_ms = 20000)
+      : World(std::vector<std::string>(world_size, "hosta"), transport, timeout_ms) {}
+
+  // hosts: what each rank takes for its host; they are all this one.
+  World(const std::vector<std::string>& hosts, TransportKind transport, int64_t timeout_ms = 20000) {
+    const int world_size = static_cast<int>(hosts.size());
     static std::atomic<int> num_worlds{0};
     const std::string run_id = "test-" + std::to_string(getpid()) + "-" + std::to_string(num_worlds++);
     ConnectOptions options;
@@ -26,7 +31,7 @@ class World {
     for (int rank = 0; rank < world_size; ++rank) {
       listeners.push_back(
           std::make_shared<Listener>(ListenOptions{run_id, rank, "127.0.0.1", std::vector<uint8_t>(32, 7)}));
-      options.peers.push_back({rank, "hosta", listeners[rank]->address().Format()});
+      options.peers.push_back({rank, hosts[rank], listeners[rank]->address().Format()});
       aborts.push_back(AbortFlag::Create());
     }
     communicators.resize(world_size);

@@ -11,18 +11,22 @@ export interface CommunicatorWorld {
   close(): Promise<void>;
 }
 
-/** @param transport "local" for a world of one */
+/**
+ * @param transport "local" for a world of one
+ * @param hosts what each rank takes for its host; they are all this one
+ */
 export async function connectWorld(
   worldSize: number,
   transport: TransportKind | "local",
   timeoutMs = 20_000,
+  hosts: readonly string[] = new Array<string>(worldSize).fill("hosta"),
 ): Promise<CommunicatorWorld> {
   const runId = randomUUID();
   const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
   const secret = new Uint8Array(32).fill(7);
   const listeners =
     transport === "local" ? [] : ranks.map((rank) => native().listen({ runId, rank, tcpHost: "127.0.0.1", secret }));
-  const peers = ranks.map((rank) => ({ rank, host: "hosta", address: listeners[rank]?.address ?? "" }));
+  const peers = ranks.map((rank) => ({ rank, host: hosts[rank]!, address: listeners[rank]?.address ?? "" }));
   const communicators = await Promise.all(
     ranks.map((rank) =>
       native().connect(listeners[rank], {
