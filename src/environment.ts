@@ -155,6 +155,13 @@ export function inheritedVariables(): Variables {
   return process.env;
 }
 
+/** An environment without its undefined values. */
+export function definedVariables(environment: Variables): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
 /** The first of `names` that is set. An empty value counts as unset, as shells make it easy to leave one behind. */
 function firstSet(names: readonly string[], env: Variables): string | undefined {
   return names.find((name) => env[name] !== undefined && env[name] !== "");

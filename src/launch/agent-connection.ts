@@ -2,14 +2,21 @@
  * The launcher's end of an agent: starts it, hands it its job, passes frames on, and clears up should it die before its
  * ranks have ended.
  */
-import { InternalError } from "../errors.ts";
+import { InternalError, LaunchError } from "../errors.ts";
 import { decodeContent, encodeFrame, type Frame, FrameReader } from "./frames.ts";
-import type { AgentJob, RankExit, Refusal } from "./job.ts";
+import { type AgentHello, type AgentJob, type RankExit, type Refusal, VERSION } from "./job.ts";
 import { describeSignal } from "./outcome.ts";
-import { type AgentProcess, endGroup, startAgentProcess } from "./processes.ts";
+import { type AgentProcess, endGroup, startAgentProcess, startSshProcess } from "./processes.ts";
 import type { StreamName } from "./rank-output.ts";
+import { explainFailedStart, sshArguments, type SshOptions, type SshTarget } from "./ssh.ts";
 
 const ORPHAN_GRACE_MS = 500;
+/** How often an agent on another host hears that the launcher is there. */
+const ALIVE_INTERVAL_MS = 500;
+/** What is kept of ssh's standard error. */
+const MAX_LAST_WORDS = 4096;
+/** How long the connection to another host may take to end after its ranks were killed. */
+const KILL_LIMIT_MS = 2000;
 
 /** What an agent reports. */
 export interface AgentEvents {
@@ -22,37 +29,75 @@ export interface AgentEvents {
   readonly ended: (rank: number) => void;
 }
 
+/** Which host an agent is for, and how ssh gets there; without `ssh` it is this host. */
+export interface AgentTarget {
+  readonly name: string;
+  readonly ssh?: SshOptions & SshTarget;
+}
+
 export class AgentConnection {
-  readonly pid: number | undefined;
+  /** Resolves to what the agent says of its host; rejects with a LaunchError when it cannot be started. */
+  readonly hello: Promise<AgentHello>;
   /** Resolves when the agent and all of its ranks are gone: to what was wrong with the agent, if anything. */
   readonly gone: Promise<string | undefined>;
+  readonly #target: AgentTarget;
   readonly #process: AgentProcess;
-  readonly #job: AgentJob;
-  readonly #events: AgentEvents;
   /** Pids of the ranks that have started and not ended. */
   readonly #running = new Map<number, number>();
+  #stdinRank = 0;
+  #events: AgentEvents | undefined;
+  #greet!: (hello: AgentHello) => void;
+  #refuse!: (error: LaunchError) => void;
+  /** The end of what ssh and the other host wrote on standard error. */
+  #lastWords = "";
   #isDone = false;
+  #failure: string | undefined;
 
-  /** Starts the agent of this host and its ranks. */
-  constructor(job: AgentJob, environment: NodeJS.ProcessEnv, events: AgentEvents) {
-    this.#job = job;
-    this.#events = events;
-    this.#process = startAgentProcess(environment);
-    this.pid = this.#process.pid;
+  /** Starts the agent of a host. */
+  constructor(target: AgentTarget, environment: NodeJS.ProcessEnv) {
+    this.#target = target;
+    const { ssh } = target;
+    this.#process =
+      ssh === undefined ? startAgentProcess(environment) : startSshProcess(sshArguments(ssh, ssh), environment);
+    this.hello = new Promise((resolve, reject) => {
+      this.#greet = resolve;
+      this.#refuse = reject;
+    });
+    this.hello.catch(() => {}); // whoever does not wait for it learns the same from `gone`
     this.#process.stdin.on("error", () => {}); // a dead agent is noticed by its exit
-    this.#process.stdin.write(encodeFrame("job", 0, job));
     const reader = new FrameReader();
     this.#process.stdout.on("data", (chunk: Buffer) => {
-      for (const frame of reader.read(chunk)) this.#receive(frame);
+      try {
+        for (const frame of reader.read(chunk)) this.#receive(frame);
+      } catch (error) {
+        this.#giveUp(this.#explainNoise(chunk, error as Error));
+      }
     });
+    this.#process.stderr?.on("data", (chunk: Buffer) => {
+      this.#lastWords = (this.#lastWords + chunk.toString("utf8")).slice(-MAX_LAST_WORDS);
+    });
+    const timer = ssh && setInterval(() => this.#send(encodeFrame("alive", 0)), ALIVE_INTERVAL_MS);
     this.gone = new Promise((resolve) => {
+      const end = (failure: string | undefined): void => {
+        clearInterval(timer);
+        this.#refuse(new LaunchError(failure ?? `The agent of host ${target.name} ended.`, { host: target.name }));
+        resolve(failure);
+      };
       this.#process.once("error", (error) =>
-        resolve(`Could not start the agent on host ${job.host}: ${error.message}.`),
+        end(`Could not start the agent on host ${target.name}: ${error.message}.`),
       );
       this.#process.once("close", (code: number | null, signal: NodeJS.Signals | null) => {
-        void this.#clearUp(code, signal).then(resolve);
+        void this.#clearUp(code, signal).then(end);
       });
     });
+  }
+
+  /** Hands the agent its job. */
+  start(job: AgentJob, events: AgentEvents): void {
+    this.#events = events;
+    this.#stdinRank = job.stdinRank ?? 0;
+    this.#isDone = false;
+    this.#send(encodeFrame("job", 0, job));
   }
 
   /** Hands a signal on to every rank; resolves when it is under way. */
@@ -64,16 +109,25 @@ export class AgentConnection {
 
   /** Ends every rank: SIGTERM, after the grace SIGKILL; at once where the grace is 0. */
   terminate(graceMs: number): void {
-    this.#process.stdin.write(encodeFrame("terminate", 0, { graceMs }));
+    this.#send(encodeFrame("terminate", 0, { graceMs }));
+    if (graceMs === 0 && this.#target.ssh !== undefined) {
+      setTimeout(() => this.#process.kill("SIGKILL"), KILL_LIMIT_MS).unref();
+    }
+  }
+
+  /** Lets an agent without a job go. */
+  close(): void {
+    this.#process.stdin.end();
+    setTimeout(() => this.#process.kill("SIGKILL"), KILL_LIMIT_MS).unref();
   }
 
   /** Sends bytes to the standard input of the job's stdinRank; send no more before stdinTaken. */
   writeStdin(bytes: Buffer): void {
-    this.#process.stdin.write(encodeFrame("stdin", this.#job.stdinRank ?? 0, bytes));
+    this.#send(encodeFrame("stdin", this.#stdinRank, bytes));
   }
 
   endStdin(): void {
-    this.#process.stdin.write(encodeFrame("stdinEnd", this.#job.stdinRank ?? 0));
+    this.#send(encodeFrame("stdinEnd", this.#stdinRank));
   }
 
   /** Stops reading what the agent sends, which in the end stops the ranks that write. */
@@ -95,27 +149,31 @@ export class AgentConnection {
   }
 
   #receive(frame: Frame): void {
+    if (frame.kind === "hello") return this.#welcome(decodeContent<AgentHello>(frame));
+    const events = this.#events;
+    if (events === undefined) throw new InternalError(`The launcher received a ${frame.kind} frame before any job.`);
     switch (frame.kind) {
       case "refused":
         this.#isDone = this.#running.size === 0;
-        return this.#events.refused(decodeContent<Refusal>(frame));
+        return events.refused(decodeContent<Refusal>(frame));
       case "started": {
         const { pid } = decodeContent<{ pid: number }>(frame);
         this.#running.set(frame.rank, pid);
-        return this.#events.started(frame.rank, pid);
+        return events.started(frame.rank, pid);
       }
       case "stdout":
       case "stderr":
-        return this.#events.output(frame.rank, frame.kind, frame.payload);
+        return events.output(frame.rank, frame.kind, frame.payload);
       case "stdinTaken":
-        return this.#events.stdinTaken();
+        return events.stdinTaken();
       case "exited":
-        return this.#events.exited(decodeContent<RankExit>(frame));
+        return events.exited(this.#stamp(decodeContent<RankExit>(frame)));
       case "ended":
         this.#running.delete(frame.rank);
         this.#isDone = this.#running.size === 0;
-        return this.#events.ended(frame.rank);
+        return events.ended(frame.rank);
       case "job":
+      case "alive":
       case "stdin":
       case "stdinEnd":
       case "signal":
@@ -124,11 +182,57 @@ export class AgentConnection {
     }
   }
 
+  /** Clocks of hosts differ; exits of several are compared by when they were heard of. */
+  #stamp(exit: RankExit): RankExit {
+    return this.#target.ssh === undefined ? exit : { ...exit, atMs: Date.now() };
+  }
+
+  /** Login scripts that print something are the usual cause, and the bytes tell. */
+  #explainNoise(chunk: Buffer, error: Error): string {
+    const { name, ssh } = this.#target;
+    if (ssh === undefined || this.#events !== undefined) return error.message;
+    const text = JSON.stringify(chunk.subarray(0, 60).toString("utf8"));
+    return (
+      `Host "${name}" answered ssh with ${text} instead of its agent's greeting. ` +
+      `Its login scripts must print nothing when ssh runs a command: see that "ssh ${name} true" is silent.`
+    );
+  }
+
+  #welcome(hello: AgentHello): void {
+    this.#isDone = this.#events === undefined;
+    if (hello.version === VERSION) return this.#greet(hello);
+    this.#giveUp(
+      `Host "${this.#target.name}" has shardrun ${hello.version}, this host has ${VERSION}. ` +
+        `Install the same version on both, or say with --prefix DIRECTORY where it is there.`,
+    );
+  }
+
+  #send(frame: Buffer): void {
+    this.#process.stdin.write(frame);
+  }
+
+  /** Ends an agent that is not understood; its ranks end with it. */
+  #giveUp(failure: string): void {
+    this.#failure ??= failure;
+    this.#process.kill("SIGKILL");
+  }
+
   /** The watchdog of the agent ends orphans too; doing it here as well lets the launcher say that none is left. */
   async #clearUp(code: number | null, signal: NodeJS.Signals | null): Promise<string | undefined> {
-    if (this.#isDone) return undefined;
-    await Promise.all([...this.#running.values()].map((pid) => endGroup(pid, ORPHAN_GRACE_MS)));
+    if (this.#failure !== undefined || this.#isDone) return this.#failure;
+    const { name, ssh } = this.#target;
     const how = signal === null ? `exited with exit code ${code}` : `exited on ${describeSignal(signal)}`;
-    return `the agent of host ${this.#job.host} with PID ${this.pid} ${how} before its ranks had ended; they were ended.`;
+    if (ssh === undefined) {
+      await Promise.all([...this.#running.values()].map((pid) => endGroup(pid, ORPHAN_GRACE_MS)));
+      return `the agent of host ${name} with PID ${this.#process.pid} ${how} before its ranks had ended; they were ended.`;
+    }
+    const lastLine =
+      this.#lastWords
+        .trim()
+        .split(/[\r\n]+/)
+        .at(-1) ?? "";
+    if (this.#events === undefined) return explainFailedStart(ssh, ssh, { exitCode: code, lastLine });
+    const detail = lastLine === "" ? `ssh ${how}` : lastLine.replace(/\.$/, "");
+    return `the connection to the agent of host ${name} broke before its ranks had ended: ${detail}; all ranks were ended.`;
   }
 }

@@ -1,28 +1,37 @@
 /**
  * The agent: one process per host, between the launcher and the ranks of that host. It reads frames on its standard
  * input (the job first) and writes frames on its standard output. It is tied to both sides:
- * when the launcher is gone (its input ends), it ends every rank; when it dies itself, the watchdog ends them, and
- * every rank sees the end of the descriptor AGENT_FD.
+ * when the launcher is gone (its input ends, or on another host: has been silent), it ends every rank; when it dies
+ * itself, the watchdog ends them, and every rank sees the end of the descriptor AGENT_FD.
  */
 import { Socket } from "node:net";
+import { networkInterfaces } from "node:os";
+import { definedVariables, inheritedVariables } from "../environment.ts";
 import { InternalError } from "../errors.ts";
 import { decodeContent, encodeFrame, type FrameKind, FrameReader, type Frame } from "./frames.ts";
-import type { AgentJob, RankExit, RankJob, Refusal } from "./job.ts";
+import { type AgentHello, type AgentJob, type RankExit, type RankJob, type Refusal, VERSION } from "./job.ts";
+import { listCores } from "./processors.ts";
 import { AGENT_FD, startWatchdogProcess } from "./processes.ts";
 import { EXIT_CODE_NO_PROGRAM, findProgram } from "./program.ts";
 import { RankProcess } from "./rank-process.ts";
+import { findFreePort } from "./run-identity.ts";
 
 /** Between SIGTERM and SIGKILL when a rank has failed or the launcher is gone. */
 const FAILURE_GRACE_MS = 500;
+/** A launcher on another host that says nothing for so long, although it should every ALIVE_INTERVAL_MS, is out of reach. */
+const SILENCE_LIMIT_MS = 3000;
 
 class Agent {
   readonly #launcher = new Socket({ fd: 1, readable: false, writable: true });
   readonly #watchdog = startWatchdogProcess();
   readonly #ranks = new Map<number, RankProcess>();
   #numEnded = 0;
+  /** When the launcher was last heard; Infinity while it is stopped and cannot speak. */
+  #lastHeardMs = performance.now();
 
   /** Serves one job; the process ends when the launcher's side and all ranks have ended. */
-  serve(): void {
+  serve({ isRemote }: { readonly isRemote: boolean }): void {
+    if (isRemote) this.#watchLauncher();
     this.#launcher.on("error", () => this.#abandon());
     this.#launcher.on("drain", () => this.#ranks.forEach((rank) => rank.resumeOutput()));
     this.#watchdog.on("error", () => {}); // a host without sh has no watchdog; the ranks still see AGENT_FD end
@@ -33,11 +42,36 @@ class Agent {
     });
     process.stdin.on("end", () => this.#abandon());
     process.stdin.on("error", () => this.#abandon());
+    void this.#greet();
+  }
+
+  async #greet(): Promise<void> {
+    this.#send("hello", 0, {
+      version: VERSION,
+      cores: listCores(),
+      freePort: await findFreePort(),
+      addresses: Object.fromEntries(
+        Object.entries(networkInterfaces()).map(([name, all = []]) => [name, all.map(({ address }) => address)]),
+      ),
+      sshConnection: inheritedVariables().SSH_CONNECTION,
+    } satisfies AgentHello);
+  }
+
+  /** After a cut cable no input ends: only silence tells. What has arrived meanwhile is read before it counts. */
+  #watchLauncher(): void {
+    const isSilent = (): boolean => performance.now() - this.#lastHeardMs > SILENCE_LIMIT_MS;
+    const timer = setInterval(() => {
+      if (isSilent()) setImmediate(() => isSilent() && this.#abandon());
+    }, 500);
+    timer.unref();
   }
 
   #receive(frame: Frame): void {
     const rank = this.#ranks.get(frame.rank);
+    this.#lastHeardMs = performance.now();
     switch (frame.kind) {
+      case "alive":
+        return;
       case "job":
         return this.#start(decodeContent<AgentJob>(frame));
       case "stdin":
@@ -46,10 +80,12 @@ class Agent {
         return rank?.endStdin();
       case "signal": {
         const { signal } = decodeContent<{ signal: NodeJS.Signals }>(frame);
+        if (signal === "SIGSTOP") this.#lastHeardMs = Infinity; // the launcher stops itself next
         return this.#ranks.forEach((each) => each.signal(signal));
       }
       case "terminate":
         return this.#terminate(decodeContent<{ graceMs: number }>(frame).graceMs);
+      case "hello":
       case "refused":
       case "started":
       case "stdout":
@@ -61,7 +97,9 @@ class Agent {
     }
   }
 
-  #start(job: AgentJob): void {
+  #start(asked: AgentJob): void {
+    const own = asked.addsHostEnvironment ? definedVariables(inheritedVariables()) : {};
+    const job = { ...asked, environment: { ...own, ...asked.environment } };
     const program = findProgram(job);
     if ("message" in program) return this.#refuse(program);
     for (const rank of job.ranks) this.#startRank(job, rank, program.path);
@@ -125,6 +163,7 @@ class Agent {
 
   /** The launcher is gone: nobody reads the output or waits for the answer any more. */
   #abandon(): void {
+    if (this.#ranks.size === 0) return this.#leave();
     this.#launcher.destroy();
     this.#ranks.forEach((rank) => rank.resumeOutput());
     this.#terminate(FAILURE_GRACE_MS);
@@ -132,9 +171,9 @@ class Agent {
 
   /** Lets the process end, once what has been sent has gone out. */
   #leave(): void {
-    this.#launcher.end();
     this.#watchdog.stdin.end();
-    process.stdin.destroy();
+    if (this.#launcher.destroyed) process.stdin.destroy();
+    else this.#launcher.end(() => process.stdin.destroy());
   }
 
   #send(kind: FrameKind, rank: number, content?: Uint8Array | object): boolean {
@@ -147,4 +186,4 @@ function agentVariables(): Record<string, string> {
   return { SHARDRUN_AGENT_FD: String(AGENT_FD), SHARDRUN_AGENT_PID: String(process.pid) };
 }
 
-new Agent().serve();
+new Agent().serve({ isRemote: process.argv[2] === "remote" });

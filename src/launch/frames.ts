@@ -7,8 +7,11 @@ import { InternalError } from "../errors.ts";
 
 /** What a frame can be; a kind's number on the wire is its place in this list. */
 const FRAME_KINDS = [
+  // agent -> launcher; the first in the list, so that another version is understood when it says which it is
+  "hello", // AgentHello: the first frame
   // launcher -> agent
-  "job", // AgentJob: what to run; the first frame
+  "job", // AgentJob: what to run
+  "alive", // the launcher is there: sent to other hosts, where a cut cable ends no connection
   "stdin", // bytes for the rank's standard input, answered by stdinTaken
   "stdinEnd", // the rank's standard input ends here
   "signal", // { signal }: hand this signal on to every rank

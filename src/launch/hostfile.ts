@@ -3,7 +3,7 @@
  *
  *     # comment; C's two kinds of comments are understood too
  *     hosta slots=2 max_slots=4
- *     user@hostb slots = 2
+ *     user@hostb slots = 2 port=2222    the port of its sshd is our own addition
  *     192.168.0.7                  no slots: as many as it has cores
  *     ^hostc                       never use this one
  *
@@ -18,10 +18,11 @@ import { canonicalHostName, groupByHost } from "./this-host.ts";
 /** A host as a hostfile describes it, all of its lines together. */
 export interface HostfileHost {
   readonly name: string;
+  /** As whom ssh logs in, and at which port; undefined: as the user's ssh configuration says. */
+  readonly user?: string;
+  readonly port?: number;
   /** Undefined: as many as the host has cores. */
   readonly slots?: number;
-  /** Where the host is first named, "hosts:3:1". */
-  readonly place: string;
 }
 
 /** Reads a hostfile from disk. @throws {HostfileError} when it is missing or malformed */
@@ -59,6 +60,8 @@ interface Token {
 interface HostLine {
   readonly name: string;
   readonly isExcluded: boolean;
+  readonly user?: string;
+  readonly port?: number;
   readonly slots?: number;
   readonly place: string;
   readonly line: number;
@@ -100,52 +103,55 @@ function splitIntoLines(tokens: readonly Token[]): readonly (readonly Token[])[]
   return lines.filter((line) => line.length > 0);
 }
 
-/** All spellings that Open MPI takes for the same thing. */
-const SLOTS_KEYS = ["slots", "cpu", "count"];
-const MAX_SLOTS_KEYS = SLOTS_KEYS.flatMap((key) => [`max_${key}`, `max-${key}`, `${key}_max`, `${key}-max`]);
+type Setting = "slots" | "maxSlots" | "port";
+
+/** All spellings that Open MPI takes for the same thing, and the port, which is ours. */
+const SETTING_OF_KEY: ReadonlyMap<string, Setting> = new Map([
+  ["port", "port"],
+  ...["slots", "cpu", "count"].flatMap((key): readonly (readonly [string, Setting])[] => [
+    [key, "slots"],
+    ...[`max_${key}`, `max-${key}`, `${key}_max`, `${key}-max`].map((maxKey) => [maxKey, "maxSlots"] as const),
+  ]),
+]);
 
 function parseLine(tokens: readonly Token[], path: string): HostLine {
   const [first, ...rest] = tokens as [Token, ...Token[]];
   const place = `${path}:${first.line}:${first.column}`;
   const host = parseHostName(first, place);
-  let slots: number | undefined;
-  let maxSlots: number | undefined;
-  for (let index = 0; index < rest.length;) {
+  const values: Partial<Record<Setting, number>> = {};
+  for (let index = 0; index < rest.length; index += 3) {
     const key = rest[index]!;
     const hasValue = rest[index + 1]?.kind === "equals";
     const value = hasValue ? rest[index + 2] : undefined;
     const received = `"${key.text}${hasValue ? "=" : ""}${value?.text ?? ""}"`;
     const at = `${path}:${key.line}:${key.column}`;
-    const isSlots = SLOTS_KEYS.includes(key.text);
-    if (!isSlots && !MAX_SLOTS_KEYS.includes(key.text)) {
-      throw new HostfileError(
-        `${at}: expected slots=<positive integer> or max_slots=<positive integer>, received ${received}.`,
-      );
+    const setting = SETTING_OF_KEY.get(key.text);
+    if (setting === undefined) {
+      throw new HostfileError(`${at}: expected slots=, max_slots= or port=<positive integer>, received ${received}.`);
     }
     if (!/^[0-9]{1,6}$/.test(value?.text ?? "") || Number(value!.text) === 0) {
       throw new HostfileError(`${at}: expected ${key.text}=<positive integer>, received ${received}.`);
     }
-    if ((isSlots ? slots : maxSlots) !== undefined) {
+    if (values[setting] !== undefined) {
       throw new HostfileError(`${at}: expected ${key.text}= once for a host, received ${received} as well.`);
     }
-    if (isSlots) slots = Number(value!.text);
-    else maxSlots = Number(value!.text);
-    index += 3;
+    values[setting] = Number(value!.text);
   }
+  const { slots, maxSlots, port } = values;
   if (slots !== undefined && maxSlots !== undefined && maxSlots < slots) {
     throw new HostfileError(
       `${place}: expected max_slots of at least slots=${slots}, received "max_slots=${maxSlots}".`,
     );
   }
-  return { ...host, slots: slots ?? maxSlots, place, line: first.line };
+  return { ...host, slots: slots ?? maxSlots, port, place, line: first.line };
 }
 
-function parseHostName(token: Token, place: string): Pick<HostLine, "name" | "isExcluded"> {
-  const match = /^(?<exclude>\^)?(?:[^@]+@)?(?<name>[^@]+)$/.exec(token.text);
-  const { exclude, name = "" } = match?.groups ?? {};
+function parseHostName(token: Token, place: string): Pick<HostLine, "name" | "user" | "isExcluded"> {
+  const match = /^(?<exclude>\^)?(?:(?<user>[^@]+)@)?(?<name>[^@]+)$/.exec(token.text);
+  const { exclude, user, name = "" } = match?.groups ?? {};
   const address = name.replace(/^\[(.*)\]$/, "$1");
   if (isIPv6(address) || /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name)) {
-    return { name: address, isExcluded: exclude !== undefined };
+    return { name: address, user, isExcluded: exclude !== undefined };
   }
   const colonForm = /^([^:]+):(\d+)$/.exec(name);
   const remedy = colonForm === null ? "" : ` Write "${colonForm[1]} slots=${colonForm[2]}"; the colon form is for -H.`;
@@ -168,6 +174,8 @@ function mergeLines(lines: readonly HostLine[]): readonly HostfileHost[] {
     }
     const numBareLines = ofHost.length - (given === undefined ? 0 : 1);
     const slots = ofHost.length === 1 ? first.slots : (given?.slots ?? 0) + numBareLines;
-    return { name: first.name, slots, place: first.place };
+    const user = ofHost.find((line) => line.user !== undefined)?.user;
+    const port = ofHost.find((line) => line.port !== undefined)?.port;
+    return { name: first.name, user, port, slots };
   });
 }

@@ -2,14 +2,24 @@
  * The hosts of a run and how many ranks each has room for: from -hostfile, -H, or neither (this host with its cores).
  */
 import { isIPv6 } from "node:net";
-import { LaunchError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { type HostfileHost, readHostfile } from "./hostfile.ts";
+import type { SshTarget } from "./ssh.ts";
 import { canonicalHostName, groupByHost, isThisHost, thisHostName } from "./this-host.ts";
 
 /** A host that takes part, with its slots: how many ranks it has room for. */
 export interface Host {
   readonly name: string;
   readonly slots: number;
+}
+
+/** A host that was named, before its agent was asked. */
+export interface NamedHost {
+  readonly name: string;
+  /** Undefined: as many as the host has cores, which only its agent knows. */
+  readonly slots?: number;
+  /** How it is reached; undefined: it is this host. */
+  readonly ssh?: SshTarget;
 }
 
 /** Where the hosts are named. */
@@ -25,65 +35,62 @@ export interface HostSources {
  * @param numCores of this host: its slots where none are given
  * @throws {HostfileError} when the hostfile cannot be used
  * @throws {UsageError} when -H cannot be understood, or names a host that the hostfile does not have
- * @throws {LaunchError} when another host than this one is named
  */
-export function chooseHosts(sources: HostSources, numCores: number): readonly Host[] {
+export function chooseHosts(sources: HostSources, numCores: number): readonly NamedHost[] {
   const fromFile = sources.hostfile === undefined ? undefined : readHostfile(sources.hostfile);
   const fromLists = sources.hostLists.flatMap((list) => parseHostList(list));
   if (fromFile !== undefined) requireInHostfile(fromLists, fromFile, sources.hostfile!);
-  const named: readonly NamedHost[] = fromLists.length > 0 ? mergeNamed(fromLists) : (fromFile ?? []);
-  for (const host of named) requireThisHost(host);
-  if (named.length === 0) return [{ name: thisHostName(), slots: numCores }];
-  return named.map(({ slots }) => ({ name: thisHostName(), slots: slots ?? numCores }));
+  const chosen = fromLists.length > 0 ? mergeListed(fromLists, fromFile ?? []) : (fromFile ?? []);
+  if (chosen.length === 0) return [{ name: thisHostName(), slots: numCores }];
+  return chosen.map(({ name, slots, user, port }) =>
+    isThisHost(name) ? { name: thisHostName(), slots: slots ?? numCores } : { name, slots, ssh: { name, user, port } },
+  );
 }
 
-interface NamedHost {
+interface ListedHost {
   readonly name: string;
+  readonly user?: string;
   /** Undefined: as many as the host has cores. */
   readonly slots?: number;
-  /** "hosts:3:1" or "-H". */
-  readonly place: string;
 }
 
 /** Understands the value of -H: names, each with ":slots", ":*" (all cores) or nothing (one slot). */
-function parseHostList(list: string): readonly NamedHost[] {
+function parseHostList(list: string): readonly ListedHost[] {
   return list.split(",").map((item) => {
     const match = isIPv6(item)
-      ? { name: item, slots: undefined }
-      : /^(?:[^@\s]+@)?(?<name>\[[^\]\s]+\]|[^:@\s[\]]+)(?::(?<slots>\*|[1-9][0-9]{0,5}))?$/.exec(item)?.groups;
+      ? { name: item, user: undefined, slots: undefined }
+      : /^(?:(?<user>[^@\s]+)@)?(?<name>\[[^\]\s]+\]|[^:@\s[\]]+)(?::(?<slots>\*|[1-9][0-9]{0,5}))?$/.exec(item)
+          ?.groups;
     if (match === undefined) {
       throw new UsageError(
         `-H expects host names with their slots, e.g. -H hosta:2,hostb:4 (an IPv6 address in brackets), received "${item}".`,
       );
     }
     const slots = match.slots === "*" ? undefined : Number(match.slots ?? 1);
-    return { name: match.name.replace(/^\[(.*)\]$/, "$1"), slots, place: "-H" };
+    return { name: match.name.replace(/^\[(.*)\]$/, "$1"), user: match.user, slots };
   });
 }
 
-/** A host that is named several times has the sum of its slots. */
-function mergeNamed(hosts: readonly NamedHost[]): readonly NamedHost[] {
-  return groupByHost(hosts).map((same) => ({
-    ...same[0],
-    slots: same.some(({ slots }) => slots === undefined) ? undefined : same.reduce((sum, host) => sum + host.slots!, 0),
-  }));
+/** A host that is named several times has the sum of its slots; a hostfile knows how it is reached. */
+function mergeListed(
+  hosts: readonly ListedHost[],
+  fromFile: readonly HostfileHost[],
+): readonly Pick<HostfileHost, "name" | "slots" | "user" | "port">[] {
+  return groupByHost(hosts).map((same) => {
+    const [{ name, user }] = same;
+    const known = fromFile.find((host) => canonicalHostName(host.name) === canonicalHostName(name));
+    const takesAllCores = same.some(({ slots }) => slots === undefined);
+    const slots = takesAllCores ? undefined : same.reduce((sum, host) => sum + host.slots!, 0);
+    return { name, slots, user: user ?? known?.user, port: known?.port };
+  });
 }
 
-function requireInHostfile(hosts: readonly NamedHost[], fromFile: readonly HostfileHost[], path: string): void {
+function requireInHostfile(hosts: readonly ListedHost[], fromFile: readonly HostfileHost[], path: string): void {
   const known = new Set(fromFile.map(({ name }) => canonicalHostName(name)));
   const unknown = hosts.find(({ name }) => !known.has(canonicalHostName(name)));
   if (unknown === undefined) return;
   throw new UsageError(
     `-H names the host "${unknown.name}", which the hostfile "${path}" does not have. ` +
       `It has ${fromFile.map(({ name }) => name).join(", ")}. Add the host to the hostfile, or leave out one of the two options.`,
-  );
-}
-
-function requireThisHost({ name, place }: NamedHost): void {
-  if (isThisHost(name)) return;
-  throw new LaunchError(
-    `Host "${name}" (${place}) is not this host (${thisHostName()}), and several hosts are not there yet: ` +
-      `all ranks must run here for now. Use localhost, or start the ranks with mpirun, srun or torchrun.`,
-    { host: name },
   );
 }

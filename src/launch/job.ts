@@ -1,6 +1,27 @@
 /**
  * What the launcher asks of an agent, and what it hears back: plain data that travels as JSON in frames.
  */
+import { createRequire } from "node:module";
+import type { Core } from "./processors.ts";
+
+/** Of this shardrun; a launcher and its agents must be of one version. */
+export const { version: VERSION } = createRequire(import.meta.url)("../../package.json") as {
+  readonly version: string;
+};
+
+/** What an agent says first, before it has a job: who it is and what its host offers. */
+export interface AgentHello {
+  /** Of shardrun on its host. */
+  readonly version: string;
+  /** The cores that ranks of this host may use. */
+  readonly cores: readonly Core[];
+  /** A port of this host that nobody listens on, where rank 0's coordinator can. */
+  readonly freePort: number;
+  /** The addresses of each network interface. */
+  readonly addresses: Readonly<Record<string, readonly string[]>>;
+  /** SSH_CONNECTION, where ssh started it: "client-address port server-address port". */
+  readonly sshConnection?: string;
+}
 
 /** One host's part of a run, sent on the agent's standard input, never in argv (`ps` would show the secret). */
 export interface AgentJob {
@@ -11,6 +32,8 @@ export interface AgentJob {
   readonly workingDirectory: string;
   /** The environment that all ranks of the host share. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Whether ranks also have what is set on their host, as on another host than the launcher's. */
+  readonly addsHostEnvironment?: boolean;
   readonly ranks: readonly RankJob[];
   /** The rank that reads the launcher's standard input; the others read nothing. */
   readonly stdinRank?: number;

@@ -1,24 +1,29 @@
 /**
- * The launcher: options and a command in, the exit code of the run out. It places the ranks, has the agent start them,
+ * The launcher: options and a command in, the exit code of the run out. It places the ranks, has the agents start them,
  * carries output, input and signals, and sees to it that the run ends as a whole: the first rank that fails
  * ends the others, and nothing is left over when `launch` returns.
  */
 import { resolve } from "node:path";
-import { inheritedVariables, ROOT_RANK, type Variables } from "../environment.ts";
+import { definedVariables, inheritedVariables, ROOT_RANK, type Variables } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { say, warn } from "../log.ts";
-import { AgentConnection } from "./agent-connection.ts";
+import type { AgentTarget } from "./agent-connection.ts";
+import { AgentGroup } from "./agent-group.ts";
+import { findCoordinatorAddress, type GreetedHost } from "./coordinator-address.ts";
 import { createRun } from "./run-identity.ts";
-import { chooseHosts, type Host } from "./hosts.ts";
+import { chooseHosts, type Host, type NamedHost } from "./hosts.ts";
 import { type AgentJob, type RankExit, type RankJob, type Refusal } from "./job.ts";
 import type { LaunchOptions } from "./options.ts";
 import { describeExit, exitCodeOf, findRootCause } from "./outcome.ts";
 import { countSlots, placeRanks, type RankPlace } from "./placement.ts";
 import { type Core, drawBinding, listCores, shareOfCores } from "./processors.ts";
-import { definedVariables, rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
+import { rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
 import { RankOutput } from "./rank-output.ts";
 import { forwardSignals } from "./signals.ts";
 import { StdinFeed } from "./stdin-feed.ts";
+
+/** Where this shardrun is installed. */
+const INSTALLATION = resolve(import.meta.dirname, "../..");
 
 /** As mpirun has it. */
 const EXIT_CODE_TIMEOUT = 110;
@@ -36,53 +41,104 @@ const STOP_GRACE_MS = 5000;
  * @returns the exit code: 0, or the first failing rank's (128 + signal for a death by signal), 110 on timeout, 132 without
  *   a program, 135 without a working directory, 1 when stopped by a signal, 141 when the reader of stdout has gone
  * @throws {UsageError} when options contradict each other, the hosts, or their slots
+ * @throws {LaunchError} when a host cannot be reached or cannot take part; nothing runs anywhere then
  */
 export async function launch(options: LaunchOptions, command: readonly string[]): Promise<number> {
   const variables = inheritedVariables();
-  const cores = listCores();
-  const hosts = chooseHosts({ hostfile: options.hostfile, hostLists: options.hostLists }, cores.length);
-  const places = placeRanks(hosts, options);
-  if (options.bindTo === "core") requireCores(places, cores);
-  const job = await planJob(options, command, variables, hosts, places, cores);
-  return new Run(options, job, variables, cores).finish();
+  const named = chooseHosts({ hostfile: options.hostfile, hostLists: options.hostLists }, listCores().length);
+  const targets = named.map((host): AgentTarget => agentTarget(host, options));
+  const agents = new AgentGroup(variables);
+  try {
+    const hosts = await countSlotsOf(named, targets, agents);
+    const places = placeRanks(hosts, options);
+    const used = targets.filter(({ name }) => places.some(({ host }) => host === name));
+    const hellos = await agents.connect(used);
+    const greeted = used.map(({ name, ssh }, index) => ({ name, isRemote: ssh !== undefined, hello: hellos[index]! }));
+    const jobs = planJobs(options, command, variables, { numSlots: countSlots(hosts), places, hosts: greeted });
+    return await new Run(options, jobs, greeted, agents).finish();
+  } catch (error) {
+    await agents.close();
+    throw error;
+  }
 }
 
-/** What the agent is to start; on the way, says which -x could not be followed. */
-async function planJob(
+function agentTarget({ name, ssh }: NamedHost, { sshArgs, prefix = INSTALLATION }: LaunchOptions): AgentTarget {
+  return ssh === undefined ? { name } : { name, ssh: { ...ssh, sshArgs, prefix } };
+}
+
+/** Hosts with their slots; the agent of a host that was named without any says how many cores it has. */
+async function countSlotsOf(
+  named: readonly NamedHost[],
+  targets: readonly AgentTarget[],
+  agents: AgentGroup,
+): Promise<readonly Host[]> {
+  await agents.connect(targets.filter((_, index) => named[index]!.slots === undefined));
+  return Promise.all(
+    named.map(async ({ name, slots }) => ({
+      name,
+      slots: slots ?? (await agents.agentOf(name).hello).cores.length,
+    })),
+  );
+}
+
+/** Which rank runs where, on hosts whose agents have answered. */
+interface Placement {
+  readonly numSlots: number;
+  readonly places: readonly RankPlace[];
+  readonly hosts: readonly GreetedHost[];
+}
+
+/** What each host's agent is to start; on the way, says which -x could not be followed. */
+function planJobs(
   options: LaunchOptions,
   command: readonly string[],
   variables: Variables,
-  hosts: readonly Host[],
-  places: readonly RankPlace[],
-  cores: readonly Core[],
-): Promise<AgentJob> {
+  { numSlots, places, hosts }: Placement,
+): readonly AgentJob[] {
+  const stdinRank = stdinRankOf(options.stdinRank ?? ROOT_RANK, places.length);
   const exports = resolveExports(options.exports, variables);
   exports.warnings.forEach(warn);
-  const { startTimeoutMs } = options;
-  const run = await createRun({ worldSize: places.length, numSlots: countSlots(hosts), startTimeoutMs });
-  const ranks = places.map((place): RankJob => {
-    const bound = options.bindTo === "core" ? shareOfCores(cores, place.localRank, place.localWorldSize) : undefined;
-    return { rank: place.rank, environment: rankVariables(place), processors: bound?.flat() };
+  const [root, ...others] = hosts as [GreetedHost, ...GreetedHost[]];
+  const coordinator = { host: findCoordinatorAddress(root, others, options.interface), port: root.hello.freePort };
+  const run = createRun({ worldSize: places.length, numSlots, coordinator, startTimeoutMs: options.startTimeoutMs });
+  return hosts.map(({ name, isRemote, hello }): AgentJob => {
+    const ofHost = places.filter(({ host }) => host === name);
+    if (options.bindTo === "core") requireCores(name, ofHost.length, hello.cores);
+    const ranks = ofHost.map((place): RankJob => {
+      const bound =
+        options.bindTo === "core" ? shareOfCores(hello.cores, place.localRank, place.localWorldSize) : undefined;
+      return { rank: place.rank, environment: rankVariables(place), processors: bound?.flat() };
+    });
+    const inherited = isRemote ? {} : definedVariables(variables);
+    // Where every host has an interface of that name, collectives take it too.
+    const isNamed = options.interface !== undefined && hello.addresses[options.interface] !== undefined;
+    return {
+      host: name,
+      command,
+      workingDirectory: resolve(options.workingDirectory ?? "."),
+      environment: {
+        ...inherited,
+        ...exports.variables,
+        ...runVariables(run),
+        ...(isNamed ? { SHARDRUN_INTERFACE: options.interface } : {}),
+      },
+      addsHostEnvironment: isRemote,
+      ranks,
+      stdinRank: ranks.some(({ rank }) => rank === stdinRank) ? stdinRank : undefined,
+    };
   });
-  return {
-    host: hosts[0]!.name,
-    command,
-    workingDirectory: resolve(options.workingDirectory ?? "."),
-    environment: { ...definedVariables(variables), ...exports.variables, ...runVariables(run) },
-    ranks,
-    stdinRank: stdinRankOf(options.stdinRank ?? ROOT_RANK, places.length),
-  };
 }
 
 const OWN_STREAMS = { stdout: process.stdout, stderr: process.stderr };
 
-/** One run, from the start of its agent to its last line. */
+/** One run, from the start of its ranks to its last line. */
 class Run {
   readonly #options: LaunchOptions;
-  readonly #job: AgentJob;
-  readonly #cores: readonly Core[];
-  readonly #agent: AgentConnection;
+  readonly #jobs: readonly AgentJob[];
+  readonly #hosts: readonly GreetedHost[];
+  readonly #agents: AgentGroup;
   readonly #output: RankOutput;
+  readonly #worldSize: number;
   /** Undefined when no rank reads standard input. */
   readonly #stdin: StdinFeed | undefined;
   readonly #exits: RankExit[] = [];
@@ -90,30 +146,37 @@ class Run {
   /** Why the launcher itself ended the run, if it did. */
   #stopped: { readonly exitCode: number; readonly message?: string } | undefined;
 
-  constructor(options: LaunchOptions, job: AgentJob, variables: Variables, cores: readonly Core[]) {
+  constructor(options: LaunchOptions, jobs: readonly AgentJob[], hosts: readonly GreetedHost[], agents: AgentGroup) {
     this.#options = options;
-    this.#job = job;
-    this.#cores = cores;
-    this.#output = new RankOutput({ ...options, worldSize: job.ranks.length }, OWN_STREAMS, {
-      room: () => this.#agent.resume(),
+    this.#jobs = jobs;
+    this.#hosts = hosts;
+    this.#agents = agents;
+    this.#worldSize = jobs.reduce((sum, { ranks }) => sum + ranks.length, 0);
+    this.#output = new RankOutput({ ...options, worldSize: this.#worldSize }, OWN_STREAMS, {
+      room: () => agents.resume(),
       readerGone: () => this.#stop({ exitCode: EXIT_CODE_READER_GONE }, FAILURE_GRACE_MS),
       fileFailed: ({ message }) => this.#stop({ exitCode: EXIT_CODE_STOPPED, message }, FAILURE_GRACE_MS),
     });
-    this.#agent = new AgentConnection(job, variables, {
-      refused: (refusal) => (this.#refusal ??= refusal),
+    const reader = jobs.find(({ stdinRank }) => stdinRank !== undefined);
+    this.#stdin = reader && new StdinFeed(process.stdin, agents.agentOf(reader.host));
+    agents.start(jobs, {
+      refused: (refusal) => {
+        this.#refusal ??= refusal;
+        agents.terminate(FAILURE_GRACE_MS);
+      },
       started: (rank, pid) => this.#reportStart(rank, pid),
       output: (rank, stream, chunk) => {
         this.#output.push(rank, stream, chunk);
-        if (this.#output.isCongested) this.#agent.pause();
+        if (this.#output.isCongested) agents.pause();
       },
       stdinTaken: () => this.#stdin?.next(),
       exited: (exit) => {
         this.#exits.push(exit);
-        if (exit.rank === job.stdinRank) this.#stdin?.stop();
+        if (exit.rank === reader?.stdinRank) this.#stdin?.stop();
+        if (findRootCause([exit]) !== undefined) agents.terminate(FAILURE_GRACE_MS);
       },
       ended: (rank) => this.#output.end(rank),
     });
-    this.#stdin = job.stdinRank === undefined ? undefined : new StdinFeed(process.stdin, this.#agent);
   }
 
   /** Waits for the end of the run; its exit code. */
@@ -124,12 +187,12 @@ class Run {
         const message = `${signal} received: the ranks were ended.`;
         this.#stop({ exitCode: EXIT_CODE_STOPPED, message }, STOP_GRACE_MS);
       },
-      kill: () => this.#agent.terminate(0),
-      forward: (signal) => this.#agent.signal(signal),
+      kill: () => this.#agents.terminate(0),
+      forward: (signal) => this.#agents.signal(signal),
       resumed: () => this.#stdin?.start(),
     });
     const timer = this.#startTimer();
-    const agentFailure = await this.#agent.gone;
+    const agentFailure = await this.#agents.gone();
     clearTimeout(timer);
     this.#stdin?.stop();
     await this.#output.close();
@@ -147,23 +210,24 @@ class Run {
   /** Ends the run from here; what ended it first counts. */
   #stop(reason: { readonly exitCode: number; readonly message?: string }, graceMs: number): void {
     if (findRootCause(this.#exits) === undefined) this.#stopped ??= reason;
-    this.#agent.terminate(graceMs);
+    this.#agents.terminate(graceMs);
   }
 
   #reportStart(rank: number, pid: number): void {
     if (!this.#options.reportBindings) return;
-    const { processors } = this.#job.ranks[rank]!;
-    const bound = this.#cores.filter((core) => core.some((processor) => processors?.includes(processor)));
+    const index = this.#jobs.findIndex(({ ranks }) => ranks.some((job) => job.rank === rank));
+    const { processors } = this.#jobs[index]!.ranks.find((job) => job.rank === rank)!;
+    const { name, hello } = this.#hosts[index]!;
+    const bound = hello.cores.filter((core) => core.some((processor) => processors?.includes(processor)));
     const binding =
       processors === undefined
         ? "is not bound (or bound to all available processors)"
-        : `bound to ${drawBinding(this.#cores, bound)}`;
-    process.stderr.write(`[${this.#job.host}:${pid}] rank ${rank} ${binding}\n`);
+        : `bound to ${drawBinding(hello.cores, bound)}`;
+    process.stderr.write(`[${name}:${pid}] rank ${rank} ${binding}\n`);
   }
 
   /** Says in one line what went wrong, if anything did. */
   #conclude(agentFailure: string | undefined): number {
-    const cause = findRootCause(this.#exits);
     if (this.#stopped !== undefined) {
       if (this.#stopped.message !== undefined) say(this.#stopped.message);
       return this.#stopped.exitCode;
@@ -172,8 +236,10 @@ class Run {
       say(this.#refusal.message);
       return this.#refusal.exitCode;
     }
-    if (cause !== undefined) {
-      const others = this.#job.ranks.length > 1 ? "; the other ranks were ended" : "";
+    // Ranks notice a lost host before its connection is seen to break, and exit: that is its consequence.
+    const cause = findRootCause(this.#exits);
+    if (cause !== undefined && (agentFailure === undefined || cause.signal !== null)) {
+      const others = this.#worldSize > 1 ? "; the other ranks were ended" : "";
       say(`${describeExit(cause)}${others}.`);
       return exitCodeOf(cause);
     }
@@ -195,11 +261,10 @@ function stdinRankOf(asked: number | "none", worldSize: number): number | undefi
 }
 
 /** @throws {UsageError} when ranks would share a core although they were to be bound to their own */
-function requireCores(places: readonly RankPlace[], cores: readonly Core[]): void {
-  const numRanks = places[0]?.localWorldSize ?? 0;
+function requireCores(host: string, numRanks: number, cores: readonly Core[]): void {
   if (numRanks <= cores.length) return;
   throw new UsageError(
-    `--bind-to core cannot give ${numRanks} ranks a core of their own: this host has ${cores.length}. ` +
+    `--bind-to core cannot give ${numRanks} ranks a core of their own: host ${host} has ${cores.length}. ` +
       `Ask for at most ${cores.length} ranks, or leave out --bind-to.`,
   );
 }

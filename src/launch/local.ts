@@ -3,15 +3,15 @@
  * like the launcher's. They run nothing but shardrun, serve rank 0, and end with it, however it ends.
  */
 import { fileURLToPath } from "node:url";
-import { type Environment, inheritedVariables, ROOT_RANK } from "../environment.ts";
+import { definedVariables, type Environment, inheritedVariables, ROOT_RANK } from "../environment.ts";
 import { LaunchError } from "../errors.ts";
 import { AgentConnection } from "./agent-connection.ts";
 import type { RankExit } from "./job.ts";
 import { LineMerger } from "./line-merger.ts";
 import { describeExit, findRootCause } from "./outcome.ts";
 import { placeRanks } from "./placement.ts";
-import { definedVariables, rankVariables, runVariables } from "./rank-environment.ts";
-import { createRun } from "./run-identity.ts";
+import { rankVariables, runVariables } from "./rank-environment.ts";
+import { createRun, findFreePort, LOOPBACK } from "./run-identity.ts";
 import { thisHostName } from "./this-host.ts";
 
 export interface LocalFollowersOptions {
@@ -37,7 +37,11 @@ const CLOSE_GRACE_MS = 500;
 export async function startLocalFollowers({ worldSize, entry }: LocalFollowersOptions): Promise<LocalFollowers> {
   const host = thisHostName();
   const script = entry ?? fileURLToPath(new URL("../index.js", import.meta.url));
-  const run = await createRun({ worldSize, numSlots: worldSize });
+  const run = createRun({
+    worldSize,
+    numSlots: worldSize,
+    coordinator: { host: LOOPBACK, port: await findFreePort() },
+  });
   const followers = placeRanks([{ name: host, slots: worldSize }], { oversubscribe: false }).slice(1);
   const job = {
     host,
@@ -53,7 +57,8 @@ export async function startLocalFollowers({ worldSize, entry }: LocalFollowersOp
   const exits: RankExit[] = [];
   let fail!: (error: LaunchError) => void;
   const failed = new Promise<LaunchError>((resolve) => (fail = resolve));
-  const agent = new AgentConnection(job, inheritedVariables(), {
+  const agent = new AgentConnection({ name: host }, inheritedVariables());
+  agent.start(job, {
     refused: ({ message }) => fail(new LaunchError(message, { host })),
     started: () => {},
     output: (rank, stream, chunk) => output[stream].push(rank, chunk),

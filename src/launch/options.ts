@@ -24,6 +24,12 @@ export interface LaunchOptions {
   readonly outputDirectory?: string;
   readonly timeoutMs?: number;
   readonly startTimeoutMs?: number;
+  /** The network interface, by name or address, at which rank 0 is found by the other hosts. */
+  readonly interface?: string;
+  /** --ssh-args: words that go before all others in every ssh command line. */
+  readonly sshArgs: readonly string[];
+  /** --prefix: where shardrun is installed on other hosts; undefined: where it is on this one. */
+  readonly prefix?: string;
   readonly bindTo: "core" | "none";
   readonly reportBindings: boolean;
 }
@@ -35,6 +41,7 @@ export type LaunchCommand =
   | { readonly kind: "version" };
 
 const PLACE = "Where ranks run:";
+const REACH = "How other hosts are reached:";
 const GIVE = "What ranks are given:";
 const OUTPUT = "What they write:";
 const END = "When they end:";
@@ -57,6 +64,9 @@ export const LAUNCH_OPTIONS = {
   oversubscribe: { type: "boolean", group: PLACE, describe: "Allow more ranks than slots" },
   "bind-to": { ...SINGLE, group: PLACE, describe: "core: bind each rank to its share of the cores; none is usual" },
   "report-bindings": { type: "boolean", group: PLACE, describe: "Say which cores each rank is bound to" },
+  prefix: { ...SINGLE, group: REACH, describe: "Where shardrun is installed there; without it, as on this host" },
+  "ssh-args": { ...REPEATED, group: REACH, describe: 'Options for ssh, as in --ssh-args "-i key -F config"' },
+  interface: { ...SINGLE, group: REACH, describe: "Name or address of the network interface where rank 0 is found" },
   x: { ...REPEATED, group: GIVE, describe: "Environment variable: NAME, NAME=value or PREFIX*" },
   wdir: { ...SINGLE, alias: "wd", group: GIVE, describe: "Working directory; without it, this one" },
   stdin: { ...SINGLE, group: GIVE, describe: "The rank that reads standard input, or none; without it, 0" },
@@ -84,7 +94,6 @@ const MPIRUN_ONLY: Readonly<Record<string, string>> = {
   "map-by": "Ranks are placed slot by slot. Leave it out",
   "rank-by": "Ranks are numbered slot by slot. Leave it out",
   mca: "There is no Open MPI inside to be tuned. Leave it out",
-  prefix: "shardrun is found where it was started from. Leave it out",
   app: "All ranks run the same program. Leave it out",
   "display-map": "Leave it out, or use --report-bindings",
   "merge-stderr-to-stdout": "Write 2>&1 after the command instead",
@@ -131,6 +140,9 @@ export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): Laun
     outputDirectory: text("output-filename"),
     timeoutMs: readSeconds("--timeout", text("timeout")),
     startTimeoutMs: readSeconds("--start-timeout", text("start-timeout")),
+    interface: text("interface"),
+    sshArgs: listOf(argv["ssh-args"]).flatMap((words) => words.split(/\s+/).filter(Boolean)),
+    prefix: text("prefix"),
     bindTo: readBindTo(text("bind-to")),
     reportBindings: argv["report-bindings"] === true,
   };
@@ -168,6 +180,15 @@ function withDashes(name: string): string {
   return name.length <= 2 ? `-${name}` : `--${name}`;
 }
 
+/** Options for ssh begin with a dash themselves, which yargs would take for options of its own: they are tied to --ssh-args. */
+export function bindSshArgs(args: readonly string[]): string[] {
+  const isName = (word: string | undefined): boolean => word === "--ssh-args" || word === "-ssh-args";
+  return args.flatMap((word, index) => {
+    if (isName(args[index - 1])) return [];
+    return isName(word) && args[index + 1] !== undefined ? [`--ssh-args=${args[index + 1]}`] : [word];
+  });
+}
+
 /** Where the options end: at the first word that is neither an option nor the value of one, or at "--". */
 function findProgramIndex(args: readonly string[]): number {
   const valued = Object.entries(LAUNCH_OPTIONS).filter(([, { type }]) => type === "string");
@@ -182,7 +203,7 @@ function findProgramIndex(args: readonly string[]): number {
 }
 
 function createParser(args: readonly string[]): Argv {
-  return yargs([...args])
+  return yargs(bindSshArgs(args))
     .scriptName("shardrun")
     .help(false)
     .version(false)

@@ -8,7 +8,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-export type AgentProcess = ChildProcessByStdio<Writable, Readable, null>;
+export type AgentProcess = ChildProcessByStdio<Writable, Readable, Readable | null>;
 
 /** Starts an agent: frames on its standard input and output, its own errors on our standard error. */
 export function startAgentProcess(environment: NodeJS.ProcessEnv): AgentProcess {
@@ -16,6 +16,11 @@ export function startAgentProcess(environment: NodeJS.ProcessEnv): AgentProcess 
   // NODE_OPTIONS is meant for the user's script: --inspect, say, would have every agent fight for one port.
   const env = { ...environment, NODE_OPTIONS: undefined };
   return spawn(process.execPath, [entry], { stdio: ["pipe", "pipe", "inherit"], detached: true, env });
+}
+
+/** Starts an agent on another host: frames on ssh's standard input and output, the last words of ssh on its stderr. */
+export function startSshProcess(args: readonly string[], environment: NodeJS.ProcessEnv): AgentProcess {
+  return spawn("ssh", [...args], { stdio: ["pipe", "pipe", "pipe"], detached: true, env: environment });
 }
 
 /** How to start one rank's process. */

@@ -12,7 +12,7 @@ export function runVariables(run: RunIdentity): Record<string, string> {
   return {
     SHARDRUN_WORLD_SIZE: String(run.worldSize),
     SHARDRUN_RUN_ID: run.runId,
-    SHARDRUN_COORDINATOR: `${host}:${port}`,
+    SHARDRUN_COORDINATOR: `${host.includes(":") ? `[${host}]` : host}:${port}`,
     SHARDRUN_SECRET: run.secret,
     ...(run.startTimeoutMs === undefined ? {} : { SHARDRUN_START_TIMEOUT_MS: String(run.startTimeoutMs) }),
     OMPI_COMM_WORLD_SIZE: String(run.worldSize),
@@ -69,11 +69,4 @@ export function resolveExports(exports: readonly string[], environment: Variable
     }
   }
   return { variables, warnings };
-}
-
-/** An environment without its undefined values. */
-export function definedVariables(environment: Variables): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
 }

@@ -1,5 +1,5 @@
 /**
- * What makes one run different from every other on this host: its id, its secret, and the port where its ranks meet.
+ * What makes one run different from every other on this host: its id, its secret, and where its ranks meet.
  */
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer } from "node:net";
@@ -18,23 +18,16 @@ export interface RunIdentity {
   readonly startTimeoutMs?: number;
 }
 
-/** Draws id and secret, and finds a port of the loopback address that nobody listens on. */
-export async function createRun(
-  world: Pick<RunIdentity, "worldSize" | "numSlots" | "startTimeoutMs">,
-): Promise<RunIdentity> {
-  return {
-    ...world,
-    runId: randomBytes(8).toString("hex"),
-    secret: randomBytes(32).toString("hex"),
-    coordinator: { host: LOOPBACK, port: await findFreePort() },
-  };
+/** The address by which ranks of one host reach each other. */
+export const LOOPBACK = "127.0.0.1";
+
+/** Draws id and secret. */
+export function createRun(world: Omit<RunIdentity, "runId" | "secret">): RunIdentity {
+  return { ...world, runId: randomBytes(8).toString("hex"), secret: randomBytes(32).toString("hex") };
 }
 
-/** All ranks run on this host. */
-const LOOPBACK = "127.0.0.1";
-
-/** Another process could take the port before rank 0 does; rank 0 then says so. */
-async function findFreePort(): Promise<number> {
+/** A port of this host that nobody listens on. Another process could take the port before rank 0 does; rank 0 then says so. */
+export async function findFreePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, LOOPBACK, resolve));
   const { port } = server.address() as AddressInfo;

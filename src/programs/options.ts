@@ -4,6 +4,7 @@
 import yargs, { type Options } from "yargs";
 import { UsageError } from "../errors.ts";
 import {
+  bindSshArgs,
   explainYargsFailure,
   LAUNCH_OPTIONS,
   LAUNCH_PARSER_CONFIGURATION,
@@ -39,7 +40,7 @@ export async function parseProgram(
   args: readonly string[],
 ): Promise<{ readonly options: ProgramArguments; readonly launch: LaunchOptions; readonly help: string | undefined }> {
   const own = Object.entries(program.options).map(([name, option]) => [name, { group: OWN, ...option }] as const);
-  const parser = yargs([...args])
+  const parser = yargs(bindSshArgs(args))
     .scriptName("shardrun")
     .usage(`Usage: $0 ${program.name} [options]\n\n${program.describe}`)
     .help(false)

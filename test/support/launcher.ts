@@ -67,6 +67,11 @@ export class LauncherRun {
     });
   }
 
+  /** What the launcher has written on its standard output so far. */
+  get stdout(): string {
+    return this.#stdout;
+  }
+
   /** Waits until the launcher's output holds `text` so many times. */
   async waitForOutput(text: string, times = 1): Promise<void> {
     while (this.#stdout.split(text).length <= times) {

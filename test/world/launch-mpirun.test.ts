@@ -152,7 +152,7 @@ describeWithMpirun(`differences on purpose (${reason})`, () => {
     ],
     ["a mistake in a hostfile exits like any other", ["true"], "localhost:2\n", 255, 1],
     ["the order of a host's lines does not matter", ["true"], "localhost\nlocalhost slots=2\n", 1, 0],
-    ["several hosts are not there yet: an error instead of ssh", ["true"], "no-such-host.invalid slots=2\n", 255, 1],
+    ["a host that cannot be reached exits like any other mistake", ["true"], "no-such-host.invalid slots=2\n", 255, 1],
     ["only core and none can be bound to", ["-np", "1", "--bind-to", "socket", "true"], undefined, 0, 1],
   ])("%s: %j", async (_why, args, hostfile, theirs, ours) => {
     if (hostfile !== undefined) writeFileSync(HOSTFILE, hostfile);

@@ -163,7 +163,7 @@ describe("a run that cannot start", () => {
     const { end, stderr } = await runLauncher(["-np", "1000", "--oversubscribe", "--bind-to", "core", "true"]);
     expect(end).toBe(1);
     expect(stderr).toMatch(
-      /^shardrun: --bind-to core cannot give 1000 ranks a core of their own: this host has (\d+)\. Ask for at most \1 ranks, or leave out --bind-to\.\n$/,
+      /^shardrun: --bind-to core cannot give 1000 ranks a core of their own: host \S+ has (\d+)\. Ask for at most \1 ranks, or leave out --bind-to\.\n$/,
     );
   });
 

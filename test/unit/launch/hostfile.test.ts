@@ -33,11 +33,14 @@ describe("hosts and slots", () => {
   });
 });
 
-test("a host knows where it is first named", () => {
-  expect(parseHostfile("\n  hosta\nhosta", "dir/hosts")).toEqual([{ name: "hosta", slots: 2, place: "dir/hosts:2:3" }]);
+test("a host is reached as the line says that says it", () => {
+  expect(parseHostfile("hosta slots=2\nann@hosta port=2222\nhostb port = 22", "hosts")).toEqual([
+    { name: "hosta", user: "ann", port: 2222, slots: 3 },
+    { name: "hostb", user: undefined, port: 22, slots: undefined },
+  ]);
 });
 
-const KEYS = "expected slots=<positive integer> or max_slots=<positive integer>";
+const KEYS = "expected slots=, max_slots= or port=<positive integer>";
 
 describe("a mistake is an error with its place", () => {
   test.each([

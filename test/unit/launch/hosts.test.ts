@@ -8,7 +8,7 @@ import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 
 const NUM_CORES = 6;
 
-function slotsOf(...hostLists: string[]): number[] {
+function slotsOf(...hostLists: string[]): (number | undefined)[] {
   return chooseHosts({ hostLists }, NUM_CORES).map(({ slots }) => slots);
 }
 
@@ -76,20 +76,23 @@ describe("-hostfile", () => {
   });
 });
 
-test("another host is refused for now", () => {
-  const path = hostfile("localhost\nelsewhere.example slots=2");
-  const rest =
-    `is not this host (${hostname()}), and several hosts are not there yet: all ranks must run here for now. ` +
-    `Use localhost, or start the ranks with mpirun, srun or torchrun.`;
-  expect(() => chooseHosts({ hostfile: path, hostLists: [] }, NUM_CORES)).toThrow(
-    expect.objectContaining({
-      name: "LaunchError",
-      code: "ERR_SHARDRUN_LAUNCH",
-      host: "elsewhere.example",
-      message: `Host "elsewhere.example" (${path}:2:1) ${rest}`,
-    }),
-  );
-  expect(() => slotsOf("10.255.255.1:2")).toThrow(`Host "10.255.255.1" (-H) ${rest}`);
+describe("another host is reached by ssh", () => {
+  test("with the user and port that the hostfile gives, and slots that its agent knows", () => {
+    const path = hostfile("localhost slots=1\nann@elsewhere.example port=2222\nthird.example slots=2");
+    expect(chooseHosts({ hostfile: path, hostLists: [] }, NUM_CORES)).toEqual([
+      { name: hostname(), slots: 1 },
+      { name: "elsewhere.example", slots: undefined, ssh: { name: "elsewhere.example", user: "ann", port: 2222 } },
+      { name: "third.example", slots: 2, ssh: { name: "third.example", user: undefined, port: undefined } },
+    ]);
+  });
+
+  test("with -H: one slot unless it says more, the user it says", () => {
+    const path = hostfile("ann@a.example port=2222 slots=8\nb.example");
+    expect(chooseHosts({ hostfile: path, hostLists: ["a.example,bob@b.example:*", "a.example"] }, NUM_CORES)).toEqual([
+      { name: "a.example", slots: 2, ssh: { name: "a.example", user: "ann", port: 2222 } },
+      { name: "b.example", slots: undefined, ssh: { name: "b.example", user: "bob", port: undefined } },
+    ]);
+  });
 });
 
 test("the names of this host", () => {

@@ -14,6 +14,9 @@ const DEFAULTS: LaunchOptions = {
   outputDirectory: undefined,
   timeoutMs: undefined,
   startTimeoutMs: undefined,
+  interface: undefined,
+  sshArgs: [],
+  prefix: undefined,
   bindTo: "none",
   reportBindings: false,
 };
@@ -37,6 +40,11 @@ describe("a launch command is read", () => {
     [["-x", "A", "-x", "B=1 2", "-x", "C.d*"], { exports: ["A", "B=1 2", "C.d*"] }],
     [["-x", "_"], { exports: ["_"] }],
     [["-wd", "d"], { workingDirectory: "d" }],
+    [
+      ["--ssh-args", "-p 22  -F f", "--ssh-args=-4", "--interface", "eth0"],
+      { sshArgs: ["-p", "22", "-F", "f", "-4"], interface: "eth0" },
+    ],
+    [["--prefix", "/opt/shardrun"], { prefix: "/opt/shardrun" }],
     [["--wdir", "d"], { workingDirectory: "d" }],
     [["-stdin", "1"], { stdinRank: 1 }],
     [["--stdin", "none"], { stdinRank: "none" }],

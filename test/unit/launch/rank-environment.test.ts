@@ -3,14 +3,15 @@ import { readEnvironment } from "../../../src/environment.ts";
 import { rankVariables, resolveExports, runVariables } from "../../../src/launch/rank-environment.ts";
 import { createRun } from "../../../src/launch/run-identity.ts";
 
+const COORDINATOR = { host: "127.0.0.1", port: 40000 };
 const PLACE = { rank: 3, host: "hosta", localRank: 1, localWorldSize: 2 };
 
-test("what a rank is given is what it reads", async () => {
-  const run = await createRun({ worldSize: 4, numSlots: 5, startTimeoutMs: 7000 });
+test("what a rank is given is what it reads", () => {
+  const run = createRun({ coordinator: COORDINATOR, worldSize: 4, numSlots: 5, startTimeoutMs: 7000 });
   const environment = readEnvironment({ ...runVariables(run), ...rankVariables(PLACE) });
   expect(environment).toMatchObject({
     identity: { ...PLACE, worldSize: 4, engine: "shardrun" },
-    coordinator: `127.0.0.1:${run.coordinator.port}`,
+    coordinator: "127.0.0.1:40000",
     runId: run.runId,
     startTimeoutMs: 7000,
     masterAddress: "127.0.0.1",
@@ -18,8 +19,8 @@ test("what a rank is given is what it reads", async () => {
   expect(environment.secret).toHaveLength(32);
 });
 
-test("programs written for Open MPI or torchrun find the same rank", async () => {
-  const run = await createRun({ worldSize: 4, numSlots: 5 });
+test("programs written for Open MPI or torchrun find the same rank", () => {
+  const run = createRun({ coordinator: COORDINATOR, worldSize: 4, numSlots: 5 });
   const variables = { ...runVariables(run), ...rankVariables(PLACE) };
   const others = Object.entries(variables).filter(([name]) => !name.startsWith("SHARDRUN_"));
   expect(Object.fromEntries(others)).toEqual({
@@ -34,15 +35,19 @@ test("programs written for Open MPI or torchrun find the same rank", async () =>
     LOCAL_RANK: "1",
     LOCAL_WORLD_SIZE: "2",
     MASTER_ADDR: "127.0.0.1",
-    MASTER_PORT: String(run.coordinator.port),
+    MASTER_PORT: "40000",
   });
 });
 
-test("no two runs share id, secret or port", async () => {
-  const [one, other] = await Promise.all([1, 2].map(() => createRun({ worldSize: 1, numSlots: 1 })));
+test("an IPv6 address of the coordinator is told from its port", () => {
+  const run = createRun({ coordinator: { host: "fd00::1", port: 40000 }, worldSize: 4, numSlots: 5 });
+  expect(runVariables(run)).toMatchObject({ SHARDRUN_COORDINATOR: "[fd00::1]:40000", MASTER_ADDR: "fd00::1" });
+});
+
+test("no two runs share id or secret", () => {
+  const [one, other] = [1, 2].map(() => createRun({ coordinator: COORDINATOR, worldSize: 1, numSlots: 1 }));
   expect(one!.runId).not.toBe(other!.runId);
   expect(one!.secret).not.toBe(other!.secret);
-  expect(one!.coordinator.port).not.toBe(other!.coordinator.port);
 });
 
 test("-x takes names, values and patterns, and warns of what is not set", () => {
