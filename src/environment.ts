@@ -44,6 +44,8 @@ export interface Environment {
   readonly masterPort: number | undefined;
   /** Name or address of the interface through which other hosts reach this rank; undefined: the one that leads to rank 0. */
   readonly networkInterface: string | undefined;
+  /** Certificates for the control channel between hosts; undefined: the run's secret alone. */
+  readonly tls: TlsFiles | undefined;
   /** The file descriptor whose closing means that the launcher's agent is gone. */
   readonly agentFd: number | undefined;
   readonly startTimeoutMs: number;
@@ -52,6 +54,14 @@ export interface Environment {
   readonly onnxRuntimePath: string | undefined;
   /** OMP_NUM_THREADS, as CTranslate2 reads it: threads of one worker. */
   readonly numThreads: number | undefined;
+}
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  /** Who signed the certificates of all ranks; undefined: whom the system trusts. */
+  readonly authorityFile: string | undefined;
 }
 
 const COLLECTIVES = ["auto", "shm", "tcp"] as const;
@@ -137,6 +147,7 @@ export function readEnvironment(env: Variables = process.env): Environment {
     masterAddress: env["MASTER_ADDR"] || undefined,
     masterPort: readMasterPort(env),
     networkInterface: env["SHARDRUN_INTERFACE"] || undefined,
+    tls: readTlsFiles(env),
     agentFd: readAgentFd(env),
     startTimeoutMs: readInteger("SHARDRUN_START_TIMEOUT_MS", env, 1) ?? DEFAULT_START_TIMEOUT_MS,
     collectives: readCollectives(env),
@@ -306,6 +317,20 @@ function readSecret(env: Variables): Uint8Array | undefined {
     );
   }
   return Uint8Array.from(Buffer.from(value, "hex"));
+}
+
+function readTlsFiles(env: Variables): TlsFiles | undefined {
+  const [certificate, key, authority] = ["SHARDRUN_TLS_CERT", "SHARDRUN_TLS_KEY", "SHARDRUN_TLS_CA"] as const;
+  const given = firstSet([certificate, key, authority], env);
+  if (given === undefined) return undefined;
+  for (const name of [certificate, key]) {
+    if (firstSet([name], env) !== undefined) continue;
+    throw new UsageError(
+      `${given} is "${env[given]}" but ${name} is not set. Set ${certificate} and ${key} on every rank, ` +
+        `and ${authority} for an authority of your own; or none of them.`,
+    );
+  }
+  return { certificateFile: env[certificate]!, keyFile: env[key]!, authorityFile: env[authority] || undefined };
 }
 
 /** Only the process that the agent itself started has the descriptor; where that is npx or tsx, its child has another one there. */

@@ -3,7 +3,7 @@
  * news of others' ends. Every rank has one, rank 0 included.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { credentials, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
+import { type ChannelCredentials, type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 import type { WorldIdentity } from "../environment.ts";
 import { RendezvousError } from "../errors.ts";
 import { type CoordinatorAddress, readAddressFile } from "./address-file.ts";
@@ -31,6 +31,7 @@ import { proveSecret } from "./secret.ts";
 export interface ClientOptions {
   readonly identity: WorldIdentity;
   readonly meetingPoint: MeetingPoint;
+  readonly credentials: ChannelCredentials;
   readonly join: Join & { readonly process: Process };
   readonly startTimeoutMs: number;
   readonly timing: HeartbeatTiming;
@@ -83,7 +84,7 @@ export class RendezvousClient {
 
   private constructor(target: CoordinatorAddress, options: ClientOptions) {
     this.#options = options;
-    this.#stub = new RendezvousStub(target.address, credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#stub = new RendezvousStub(target.address, options.credentials, CHANNEL_OPTIONS);
     this.#stream = this.#stub.join(proveSecret(target.secret));
     let error: ServiceError | undefined;
     this.#stream.on("error", (cause: ServiceError) => (error = cause));
@@ -202,14 +203,21 @@ export class RendezvousClient {
     if (this.#isOver) return;
     if (this.#root !== undefined) return this.#loseRoot("its connection closed", false);
     this.#finish();
-    if (error?.code === status.UNAUTHENTICATED && this.#options.meetingPoint.kind === "address") {
-      const { identity, meetingPoint } = this.#options;
+    const { identity, meetingPoint } = this.#options;
+    const seen = error === undefined ? "the connection closed" : describeError(error);
+    if (meetingPoint.kind === "address" && /certificate|altnames/.test(seen)) {
+      this.#refuse(
+        `Rank ${identity.rank} (${identity.host}) does not trust rank 0 at ${meetingPoint.address}: ${seen}. ` +
+          "Check SHARDRUN_TLS_CA here, and that rank 0's SHARDRUN_TLS_CERT is signed by it and names this address.",
+      );
+    }
+    if (meetingPoint.kind === "address" && error?.code === status.UNAUTHENTICATED) {
       this.#refuse(
         `Rank ${identity.rank} (${identity.host}) was turned away at ${meetingPoint.address}: the coordinator there has another secret. ` +
           "It belongs to another run, or SHARDRUN_SECRET differs between the ranks.",
       );
     }
-    this.#settle.resolve({ seen: error === undefined ? "the connection closed" : describeError(error) });
+    this.#settle.resolve({ seen });
   }
 
   #loseRoot(reason: string, frozen: boolean): void {
@@ -243,7 +251,8 @@ export class RendezvousClient {
 
 /** What the network said, without gRPC's words around it. */
 function describeError({ details }: ServiceError): string {
-  return /Last error: (?:Error: )?(.*?)\. Resolution note/.exec(details)?.[1] ?? details;
+  const cause = /Last error: (?:Error(?: \[\w+\])?: )?(.*?)\. Resolution note/.exec(details)?.[1] ?? details;
+  return cause.startsWith("Failed to connect") ? "it hung up; SHARDRUN_TLS_CERT may differ or be missing" : cause;
 }
 
 /** Where rank 0 is, as far as it is known by now. */

@@ -3,7 +3,7 @@
  * then on tells everyone the first failure, or that a rank left. It decides nothing else, and only streams that prove the run's
  * secret reach it.
  */
-import { Server, ServerCredentials, status, type ServerDuplexStream } from "@grpc/grpc-js";
+import { Server, type ServerCredentials, status, type ServerDuplexStream } from "@grpc/grpc-js";
 import { RendezvousError } from "../errors.ts";
 import type { CoordinatorAddress } from "./address-file.ts";
 import { describeMisfit } from "./failure.ts";
@@ -20,6 +20,7 @@ import { checkProof } from "./secret.ts";
 
 export interface CoordinatorOptions {
   readonly secret: Uint8Array;
+  readonly credentials: ServerCredentials;
   readonly startTimeoutMs: number;
   readonly timing: HeartbeatTiming;
   /** Rank 0 as it joins itself: what every other rank must agree with. */
@@ -82,7 +83,7 @@ export class Coordinator {
     const host = address.slice(0, address.lastIndexOf(":"));
     try {
       const port = await new Promise<number>((resolve, reject) =>
-        coordinator.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+        coordinator.#server.bindAsync(address, options.credentials, (error, bound) =>
           error === null ? resolve(bound) : reject(error),
         ),
       );

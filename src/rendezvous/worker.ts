@@ -5,13 +5,14 @@
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
+import { logVerbosity, type ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { type CoordinatorAddress, removeAddressFile, writeAddressFile } from "./address-file.ts";
 import { RendezvousClient } from "./client.ts";
 import { Coordinator } from "./coordinator.ts";
 import type { Join, Peer, Process } from "./generated/rendezvous.ts";
 import { describeSelf, tellHostsApart } from "./process-identity.ts";
 import { createSecret } from "./secret.ts";
+import { loadCredentials } from "./tls.ts";
 import {
   HAS_LEFT,
   type WorkerEvent,
@@ -22,6 +23,8 @@ import {
 
 // What matters of gRPC's own lines is in our errors.
 setLogVerbosity(logVerbosity.NONE);
+// gRPC gives TLS an IP address as the server's name, which Node deprecates.
+process.noDeprecation = true;
 
 const { environment, meetingPoint, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
 const { identity } = environment;
@@ -52,9 +55,11 @@ async function join(): Promise<void> {
     process: describeSelf(identity.host),
     dataAddress,
   };
+  const credentials = loadCredentials(environment, meetingPoint);
   client = await RendezvousClient.join({
     identity,
-    meetingPoint: identity.rank === 0 ? { kind: "address", ...(await listen(self)) } : meetingPoint,
+    meetingPoint: identity.rank === 0 ? { kind: "address", ...(await listen(self, credentials.server)) } : meetingPoint,
+    credentials: credentials.client,
     join: self,
     startTimeoutMs: environment.startTimeoutMs,
     timing,
@@ -67,10 +72,11 @@ async function join(): Promise<void> {
 }
 
 /** Opens rank 0's coordinator where the others will look for it. */
-async function listen(root: Join & { process: Process }): Promise<CoordinatorAddress> {
+async function listen(root: Join & { process: Process }, credentials: ServerCredentials): Promise<CoordinatorAddress> {
   const place = meetingPoint.kind === "address" ? meetingPoint.address : "127.0.0.1:0";
   const [opened, address] = await Coordinator.listen(place, {
     secret: meetingPoint.secret ?? createSecret(),
+    credentials,
     startTimeoutMs: environment.startTimeoutMs,
     timing,
     root,

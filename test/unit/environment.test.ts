@@ -186,6 +186,7 @@ describe("settings", () => {
       masterAddress: undefined,
       masterPort: undefined,
       networkInterface: undefined,
+      tls: undefined,
       agentFd: undefined,
       startTimeoutMs: 30_000,
       collectives: "auto",
@@ -207,6 +208,9 @@ describe("settings", () => {
       MASTER_ADDR: "hosta",
       MASTER_PORT: "29500",
       SHARDRUN_INTERFACE: "eth1",
+      SHARDRUN_TLS_CERT: "rank.pem",
+      SHARDRUN_TLS_KEY: "rank.key",
+      SHARDRUN_TLS_CA: "ca.pem",
     });
     expect(environment).toMatchObject({
       coordinator: "127.0.0.1:4000",
@@ -218,6 +222,7 @@ describe("settings", () => {
       masterAddress: "hosta",
       masterPort: 29_500,
       networkInterface: "eth1",
+      tls: { certificateFile: "rank.pem", keyFile: "rank.key", authorityFile: "ca.pem" },
     });
     expect(Buffer.from(environment.secret!).toString("hex")).toBe(SECRET);
   });
@@ -286,6 +291,16 @@ describe("what is refused", () => {
     [{ SHARDRUN_AGENT_FD: "2" }, 'SHARDRUN_AGENT_FD is "2": expected an integer, 3 or more.'],
     [{ SHARDRUN_START_TIMEOUT_MS: "0" }, 'SHARDRUN_START_TIMEOUT_MS is "0": expected an integer, 1 or more.'],
     [{ SHARDRUN_COLLECTIVES: "pigeon" }, 'SHARDRUN_COLLECTIVES is "pigeon": expected one of auto, shm, tcp.'],
+    [
+      { SHARDRUN_TLS_CA: "ca.pem" },
+      'SHARDRUN_TLS_CA is "ca.pem" but SHARDRUN_TLS_CERT is not set. Set SHARDRUN_TLS_CERT and SHARDRUN_TLS_KEY on every rank, ' +
+        "and SHARDRUN_TLS_CA for an authority of your own; or none of them.",
+    ],
+    [
+      { SHARDRUN_TLS_CERT: "rank.pem" },
+      'SHARDRUN_TLS_CERT is "rank.pem" but SHARDRUN_TLS_KEY is not set. Set SHARDRUN_TLS_CERT and SHARDRUN_TLS_KEY on every rank, ' +
+        "and SHARDRUN_TLS_CA for an authority of your own; or none of them.",
+    ],
     [{ MASTER_PORT: "http" }, 'MASTER_PORT is "http": expected an integer, 1 or more.'],
     [{ OMP_NUM_THREADS: "many" }, 'OMP_NUM_THREADS is "many": expected an integer, 1 or more.'],
   ])("%j", (env, message) => {

@@ -15,6 +15,7 @@ import { Coordinator } from "../../../src/rendezvous/coordinator.ts";
 import type { RankFailure } from "../../../src/rendezvous/failure.ts";
 import type { MeetingPoint } from "../../../src/rendezvous/meeting-point.ts";
 import { createSecret } from "../../../src/rendezvous/secret.ts";
+import { PLAIN_CREDENTIALS } from "../../../src/rendezvous/tls.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 
 setLogVerbosity(logVerbosity.NONE);
@@ -60,6 +61,7 @@ async function openCoordinator(worldSize: number, { startTimeoutMs = 5000, secre
   const lines: string[] = [];
   const [coordinator, address] = await Coordinator.listen("127.0.0.1:0", {
     secret,
+    credentials: PLAIN_CREDENTIALS.server,
     startTimeoutMs,
     timing: TIMING,
     root: joinOf(0, worldSize),
@@ -87,6 +89,7 @@ async function joinAs(
   const client = await RendezvousClient.join({
     identity: identityOf(rank, worldSize),
     meetingPoint: "kind" in target ? target : { kind: "address", ...target },
+    credentials: PLAIN_CREDENTIALS.client,
     join: { ...joinOf(rank, worldSize), ...joinChanges },
     startTimeoutMs,
     timing: TIMING,
@@ -155,6 +158,7 @@ describe("joining", () => {
   (hasIPv6 ? test : test.skip)("over IPv6 (skipped on a host without it)", async () => {
     const [coordinator, address] = await Coordinator.listen("[::1]:0", {
       secret: createSecret(),
+      credentials: PLAIN_CREDENTIALS.server,
       startTimeoutMs: 5000,
       timing: TIMING,
       root: joinOf(0, 2),
@@ -167,7 +171,14 @@ describe("joining", () => {
 
   test("a port that is taken is an error that says so", async () => {
     const { address } = await openCoordinator(1);
-    const options = { secret: createSecret(), startTimeoutMs: 1000, timing: TIMING, root: joinOf(0, 1), log: () => {} };
+    const options = {
+      secret: createSecret(),
+      credentials: PLAIN_CREDENTIALS.server,
+      startTimeoutMs: 1000,
+      timing: TIMING,
+      root: joinOf(0, 1),
+      log: () => {},
+    };
     await expect(Coordinator.listen(address.address, options)).rejects.toThrow(
       refusal(
         `Rank 0 (hosta) could not listen on ${address.address} for the other ranks: ` +
