@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { ModelError } from "../errors.ts";
 import type { DataType, WeightSource } from "./graph.ts";
 import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
-import { isJsonObject, readJsonObject } from "./settings.ts";
+import { isJsonObject, quoteJson, readJsonObject } from "./settings.ts";
 
 const DATA_TYPES: Readonly<Record<string, DataType>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 
@@ -113,7 +113,7 @@ async function readShards(directory: string, index: string): Promise<Map<string,
   for (const [name, shard] of Object.entries(weightMap)) {
     if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/.test(shard)) {
       throw new ModelError(
-        `Reading "${index}" failed: tensor "${name}" lies in ${JSON.stringify(shard)}, expected the name of a .safetensors file beside the index.`,
+        `Reading "${index}" failed: tensor "${name}" lies in ${quoteJson(shard)}, expected the name of a .safetensors file beside the index.`,
       );
     }
     const file = join(directory, shard);

@@ -3,7 +3,11 @@
  * get zero rows and columns in the weights around the attention: zeros add nothing to q.k, and nothing to the output.
  * Rotary positions turn element i with element i + headDim/2, so there each half is padded on its own.
  */
+import { ModelError } from "../errors.ts";
 import type { Run, WeightSource } from "./graph.ts";
+
+/** Many times what any model has; what is larger would fill memory with position tables before a tensor could contradict it. */
+const MAX_HEAD_DIM = 16_384;
 
 /** The size of one head, real and in the graph. */
 export interface HeadLayout {
@@ -12,8 +16,14 @@ export interface HeadLayout {
   readonly rotary: boolean;
 }
 
-/** The layout for heads of this size. */
+/**
+ * The layout for heads of this size.
+ * @throws {ModelError} when no model can have it
+ */
 export function layOutHeads(headDim: number, rotary: boolean): HeadLayout {
+  if (headDim > MAX_HEAD_DIM) {
+    throw new ModelError(`Heads of size ${headDim}: expected at most ${MAX_HEAD_DIM}. Check config.json.`);
+  }
   const unit = rotary ? 16 : 8;
   return { headDim, paddedHeadDim: Math.ceil(headDim / unit) * unit, rotary };
 }

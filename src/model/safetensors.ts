@@ -6,7 +6,7 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { ModelError } from "../errors.ts";
-import { isJsonObject, parseJsonObject } from "./settings.ts";
+import { isJsonObject, parseJsonObject, quoteJson } from "./settings.ts";
 
 /** A tensor as it lies in a file. */
 export interface StoredTensor {
@@ -23,6 +23,8 @@ export interface StoredTensor {
 const LENGTH_BYTES = 8;
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
+/** What PyTorch allows; a product of unlimited sizes would take minutes. */
+const MAX_NDIM = 64;
 
 /** Bytes of one element of every type of the format that fills whole bytes. */
 const ELEMENT_BYTES: ReadonlyMap<string, number> = new Map(
@@ -111,13 +113,13 @@ function parseEntry(file: string, name: string, entry: unknown, dataOffset: numb
   const { dtype, shape, data_offsets: offsets } = entry;
 
   const elementBytes = typeof dtype === "string" ? ELEMENT_BYTES.get(dtype) : undefined;
-  if (typeof dtype !== "string" || elementBytes === undefined)
-    return bad(`has an unknown dtype ${JSON.stringify(dtype)}`);
+  if (typeof dtype !== "string" || elementBytes === undefined) return bad(`has an unknown dtype ${quoteJson(dtype)}`);
   if (!isListOfSizes(shape)) {
-    return bad(`has a shape that is not a list of sizes: ${JSON.stringify(shape)}`);
+    return bad(`has a shape that is not a list of sizes: ${quoteJson(shape)}`);
   }
+  if (shape.length > MAX_NDIM) return bad(`has ${shape.length} axes, more than the ${MAX_NDIM} that a tensor can have`);
   if (!isListOfSizes(offsets) || offsets.length !== 2) {
-    return bad(`has data_offsets that are not two byte offsets: ${JSON.stringify(offsets)}`);
+    return bad(`has data_offsets that are not two byte offsets: ${quoteJson(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end) return bad(`begins at byte ${begin} and ends before it, at byte ${end}`);
@@ -154,16 +156,26 @@ function checkCoverage(file: string, tensors: StoredTensor[], dataOffset: number
 function findDuplicateKey(text: string): string | undefined {
   const seen = new Set<string>();
   let depth = 0;
-  for (const [token, next] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?=\s*(:)?)|[{}[\]]/gs)) {
-    if (token === "{" || token === "[") depth++;
-    else if (token === "}" || token === "]") depth--;
-    else if (depth === 1 && next === ":") {
-      const key = JSON.parse(token) as string;
-      if (seen.has(key)) return key;
-      seen.add(key);
-    }
+  let stringStart: number | undefined;
+  // Token by token: an expression that matches whole strings runs out of stack on one of some megabytes.
+  for (const { 0: token, index } of text.matchAll(/\\.|["{}[\]]/gs)) {
+    if (token === '"' && stringStart === undefined) stringStart = index;
+    else if (token === '"') {
+      if (depth === 1 && isFollowedByColon(text, index + 1)) {
+        const key = JSON.parse(text.slice(stringStart, index + 1)) as string;
+        if (seen.has(key)) return key;
+        seen.add(key);
+      }
+      stringStart = undefined;
+    } else if (stringStart === undefined) depth += token === "{" || token === "[" ? 1 : -1;
   }
   return undefined;
+}
+
+function isFollowedByColon(text: string, offset: number): boolean {
+  const colon = /\s*:/y;
+  colon.lastIndex = offset;
+  return colon.test(text);
 }
 
 function fail(file: string, problem: string): never {

@@ -2,21 +2,34 @@
  * A JSON file of settings (config.json, generation_config.json) with checked access: every getter names the file, the key,
  * what was expected and what was found. null counts as absent, as in Hugging Face's files.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { ModelError } from "../errors.ts";
+
+/** Several times the largest tokenizer.json that is published (some 35 MB); what is larger is another file under this name. */
+export const MAX_JSON_BYTES = 256 * 1024 * 1024;
+/** A value is quoted up to here. */
+const MAX_QUOTED_LENGTH = 200;
 
 /**
  * Reads a file that must hold one JSON object.
- * @throws {ModelError} when it cannot be read, is not JSON, or is not an object.
+ * @throws {ModelError} when it cannot be read, is too large, is not JSON, or is not an object.
  */
 export function readJsonObject(file: string): Record<string, unknown> {
-  let text: string;
+  return parseJsonObject(file, readText(file));
+}
+
+function readText(file: string): string {
   try {
-    text = readFileSync(file, "utf8");
+    const status = statSync(file);
+    // Opening a pipe would wait for whoever writes into it.
+    if (!status.isFile()) throw new ModelError("it is not a file");
+    if (status.size > MAX_JSON_BYTES) {
+      throw new ModelError(`it has ${status.size} bytes, more than the ${MAX_JSON_BYTES} that are read`);
+    }
+    return readFileSync(file, "utf8");
   } catch (cause) {
     throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}.`, { cause });
   }
-  return parseJsonObject(file, text);
 }
 
 /**
@@ -37,6 +50,16 @@ export function parseJsonObject(file: string, text: string): Record<string, unkn
 /** Whether a parsed JSON value is an object (no array, not null). */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A parsed JSON value for a message, cut to a readable length: it may be as large as its file, and nested more deeply than JSON.stringify can go. */
+export function quoteJson(value: unknown): string {
+  try {
+    const text = String(JSON.stringify(value));
+    return text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH)}...` : text;
+  } catch {
+    return Array.isArray(value) ? "[...]" : "{...}";
+  }
 }
 
 /** Checked access to one JSON object. */
@@ -118,7 +141,7 @@ export class Settings {
   /** @throws {ModelError} saying that this key holds something that is not supported, and why. */
   refuse(key: string, reason: string): never {
     throw new ModelError(
-      `"${this.path}${key}": ${JSON.stringify(this.raw(key))} in "${this.file}" is not supported: ${reason}`,
+      `"${this.path}${key}": ${quoteJson(this.raw(key))} in "${this.file}" is not supported: ${reason}`,
     );
   }
 
@@ -127,7 +150,7 @@ export class Settings {
   }
 
   private fail(key: string, expected: string): never {
-    const found = this.has(key) ? `received ${JSON.stringify(this.raw(key))}` : "but the key is missing";
+    const found = this.has(key) ? `received ${quoteJson(this.raw(key))}` : "but the key is missing";
     throw new ModelError(`"${this.path}${key}" in "${this.file}": expected ${expected}, ${found}.`);
   }
 }

@@ -8,6 +8,9 @@ import { ModelError } from "../errors.ts";
 import { isJsonObject, readJsonObject } from "./settings.ts";
 import { createLibraryTokenizer, type LibraryTokenizer } from "./tokenizer-library.ts";
 
+/** Of what the library says of a damaged file. */
+const MAX_REASON_LENGTH = 200;
+
 /** Text to token ids and back. The files are read at the first use: a large vocabulary costs a second, and most ranks never see text. */
 export class Tokenizer {
   private readonly directory: string;
@@ -82,12 +85,20 @@ export class Tokenizer {
       this.library = createLibraryTokenizer(definition, config);
       this.unknownToken = readTokenText(config.unk_token);
     } catch (cause) {
-      throw new ModelError(`Reading "${this.file}" failed: ${(cause as Error).message}. Export the tokenizer again.`, {
-        cause,
-      });
+      throw new ModelError(
+        `Reading "${this.file}" failed: ${cut((cause as Error).message)}. Export the tokenizer again.`,
+        {
+          cause,
+        },
+      );
     }
     return this.library;
   }
+}
+
+/** The library quotes what it does not know, at whatever length. */
+function cut(message: string): string {
+  return message.length > MAX_REASON_LENGTH ? `${message.slice(0, MAX_REASON_LENGTH)}...` : message;
 }
 
 /** The text of a special token, which settings give as text or as an object. */

@@ -49,6 +49,12 @@ export function describeMisfit(
       `${leader} expects ${world.worldSize} (${world.source}). Start all ranks with the same number.`
     );
   }
+  if (joining.rank >= world.worldSize) {
+    return (
+      `Rank ${joining.rank} is no rank of a world of ${world.worldSize}: ${newcomer} claims it. ` +
+      `Start it with a rank from 0 to ${world.worldSize - 1}.`
+    );
+  }
   if (holder !== undefined) {
     return (
       `Two processes claim to be rank ${joining.rank}: ${nameProcess(holder)} joined first, then ${nameProcess(joining.process)}. ` +

@@ -41,7 +41,7 @@ describe("config.json", () => {
     expect(() => readConfig(directory)).toThrow(
       expect.objectContaining({
         code: "ERR_SHARDRUN_MODEL",
-        message: `Reading "${file}" failed: EISDIR: illegal operation on a directory, read.`,
+        message: `Reading "${file}" failed: it is not a file.`,
       }),
     );
   });

@@ -208,6 +208,14 @@ describe("ranks that do not fit, told to both sides", () => {
     expect(await Promise.all(both.map(settle))).toEqual([refusal(message), refusal(message)]);
   });
 
+  test("a rank that the world does not have", async () => {
+    const { address } = await openCoordinator(2);
+    const both = [joinAs(0, 2, address), joinAs(1, 2, address, { join: { rank: 4_294_967_295 } })];
+    const message =
+      "Rank 4294967295 is no rank of a world of 2: rank 4294967295 (hosta, pid 101) claims it. Start it with a rank from 0 to 1.";
+    expect(await Promise.all(both.map(settle))).toEqual([refusal(message), refusal(message)]);
+  });
+
   test("a rank that is there already", async () => {
     const { address } = await openCoordinator(3);
     const first = settle(joinAs(1, 3, address));
