@@ -23,9 +23,8 @@ test("hostfiles", async () => {
   await fc.assert(
     fc.asyncProperty(damagedText(hostfile), async (text) => {
       const hosts = await understandOrRefuse(() => parseHostfile(text, "lab"));
-      for (const { name, slots, place } of hosts ?? []) {
+      for (const { name, slots } of hosts ?? []) {
         expect(name).toMatch(/^[A-Za-z0-9_.:%-]+$/);
-        expect(place).toMatch(/^lab:\d+:\d+$/);
         if (slots !== undefined) expect(slots).toBeGreaterThan(0);
       }
     }),
@@ -37,7 +36,7 @@ test("lists of -H", async () => {
   await fc.assert(
     fc.asyncProperty(damagedText("localhost:2,127.0.0.1,[::1]:3,user@localhost:*"), async (list) => {
       const hosts = await understandOrRefuse(() => chooseHosts({ hostLists: [list] }, 2));
-      for (const { slots } of hosts ?? []) expect(slots).toBeGreaterThan(0);
+      for (const { slots } of hosts ?? []) if (slots !== undefined) expect(slots).toBeGreaterThan(0);
     }),
     fuzzParameters(),
   );
