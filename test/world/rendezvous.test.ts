@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { createSecret } from "../../src/rendezvous/secret.ts";
+import { openCable } from "../support/cable.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
 
 const SCRIPT = fileURLToPath(new URL("rendezvous-rank.mjs", import.meta.url));
@@ -237,6 +238,36 @@ describe("a run that fails", () => {
         { kind: "leaving", told: true },
       ]);
     }
+  });
+
+  test("a host is cut off: both sides end, and nobody is killed across it", async () => {
+    const port = await findFreePort();
+    const cable = await openCable(port);
+    const variables = {
+      SHARDRUN_WORLD_SIZE: "4",
+      SHARDRUN_LOCAL_WORLD_SIZE: "2",
+      SHARDRUN_SECRET: Buffer.from(createSecret()).toString("hex"),
+    };
+    const ranks = [0, 1, 2, 3].map((rank) =>
+      startRank("stay", {
+        ...variables,
+        SHARDRUN_RANK: String(rank),
+        SHARDRUN_HOST: rank < 2 ? "hosta" : "hostb",
+        SHARDRUN_COORDINATOR: rank < 2 ? `127.0.0.1:${port}` : cable.address,
+      }),
+    );
+    await Promise.all(ranks.map((rank) => rank.told("joined")));
+    const startMs = performance.now();
+    cable.block();
+    expect(await endings(ranks)).toEqual([1, 1, 1, 1]);
+    cable.close();
+    expect(performance.now() - startMs).toBeLessThan(PATIENCE_MS);
+    const failures = ranks.map(({ events }) => events.find(({ kind }) => kind === "failed")?.["failure"]);
+    const silent = { reason: "it stopped answering", elapsedMs: expect.any(Number) as unknown };
+    const cutOff = { ...silent, host: "hostb" }; // rank 2 or 3
+    const root = { ...silent, rank: 0, host: "hosta", pid: ranks[0]!.pid };
+    expect(failures).toMatchObject([cutOff, cutOff, root, root]);
+    expect(ranks.map(({ stderr }) => stderr())).toEqual(["", "", "", ""]);
   });
 
   test("a rank ends with another code than 0", async () => {

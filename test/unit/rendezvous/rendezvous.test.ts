@@ -16,6 +16,7 @@ import type { RankFailure } from "../../../src/rendezvous/failure.ts";
 import type { MeetingPoint } from "../../../src/rendezvous/meeting-point.ts";
 import { createSecret } from "../../../src/rendezvous/secret.ts";
 import { PLAIN_CREDENTIALS } from "../../../src/rendezvous/tls.ts";
+import { openCable } from "../../support/cable.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 
 setLogVerbosity(logVerbosity.NONE);
@@ -101,20 +102,11 @@ async function joinAs(
   return { client, failures, ranksLeft };
 }
 
-/** A way to the coordinator that can be cut, or blocked so that it stays open and carries nothing. */
-async function openCable({ address, secret }: CoordinatorAddress) {
-  const ends: Socket[] = [];
-  const server = createServer((near) => {
-    const far = connect(Number(address.split(":")[1]), "127.0.0.1");
-    near.pipe(far).pipe(near);
-    for (const end of [near, far]) end.on("error", () => {});
-    ends.push(near, far);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const cut = () => ends.forEach((end) => end.destroy());
-  cleanups.push(cut, () => server.close());
-  const block = () => ends.forEach((end) => end.unpipe().pause());
-  return { address: { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, secret }, cut, block };
+/** A way to the coordinator that the test can break. */
+async function openCableTo({ address, secret }: CoordinatorAddress) {
+  const cable = await openCable(Number(address.split(":")[1]));
+  cleanups.push(() => cable.close());
+  return { ...cable, address: { address: cable.address, secret } };
 }
 
 /** Like the promise, with its rejection as a value; the test that waits for it later must not be ended by it. */
@@ -418,7 +410,7 @@ describe("the end of a rank", () => {
 
   test("a rank that stops answering is declared lost, and hears of it itself", async () => {
     const { address } = await openCoordinator(2);
-    const cable = await openCable(address);
+    const cable = await openCableTo(address);
     const ranks = await Promise.all([joinAs(0, 2, address), joinAs(1, 2, cable.address)]);
     cable.block();
     await until(() => ranks.every(({ failures }) => failures.length > 0));
@@ -439,7 +431,7 @@ describe("the end of a rank", () => {
 
   test("a rank lost while others are awaited ends the gathering, for those who come later too", async () => {
     const { address } = await openCoordinator(3);
-    const cable = await openCable(address);
+    const cable = await openCableTo(address);
     const root = settle(joinAs(0, 3, address));
     void settle(joinAs(1, 3, cable.address));
     await sleep(100);
