@@ -147,7 +147,7 @@ function parseLine(tokens: readonly Token[], path: string): HostLine {
 }
 
 function parseHostName(token: Token, place: string): Pick<HostLine, "name" | "user" | "isExcluded"> {
-  const match = /^(?<exclude>\^)?(?:(?<user>[^@]+)@)?(?<name>[^@]+)$/.exec(token.text);
+  const match = /^(?<exclude>\^)?(?:(?<user>(?!-)[^@]+)@)?(?<name>[^@]+)$/.exec(token.text); // a user "-F..." would be an option of ssh
   const { exclude, user, name = "" } = match?.groups ?? {};
   const address = name.replace(/^\[(.*)\]$/, "$1");
   if (isIPv6(address) || /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name)) {

@@ -59,9 +59,10 @@ function parseHostList(list: string): readonly ListedHost[] {
   return list.split(",").map((item) => {
     const match = isIPv6(item)
       ? { name: item, user: undefined, slots: undefined }
-      : /^(?:(?<user>[^@\s]+)@)?(?<name>\[[^\]\s]+\]|[^:@\s[\]]+)(?::(?<slots>\*|[1-9][0-9]{0,5}))?$/.exec(item)
+      : /^(?:(?<user>[^@\s]+)@)?(?<name>\[[^\]\s]+\]|(?!-)[^:@\s[\]]+)(?::(?<slots>\*|[1-9][0-9]{0,5}))?$/.exec(item)
           ?.groups;
-    if (match === undefined) {
+    // What begins with a dash would be an option of ssh.
+    if (match === undefined || item.startsWith("-")) {
       throw new UsageError(
         `-H expects host names with their slots, e.g. -H hosta:2,hostb:4 (an IPv6 address in brackets), received "${item}".`,
       );

@@ -32,6 +32,12 @@ test("hostfiles", async () => {
   );
 });
 
+test("a user that ssh would take for an option is refused", () => {
+  expect(() => parseHostfile("-F/tmp/evil@hosta\n", "lab")).toThrow(
+    'lab:1:1: expected a host name or address, received "-F/tmp/evil@hosta".',
+  );
+});
+
 test("lists of -H", async () => {
   await fc.assert(
     fc.asyncProperty(damagedText("localhost:2,127.0.0.1,[::1]:3,user@localhost:*"), async (list) => {

@@ -38,18 +38,25 @@ describe("-H", () => {
     expect(slotsOf(...hostLists)).toEqual(slots);
   });
 
-  test.each(["", "localhost:0", "localhost:x", "localhost,", "localhost:2:3", "a b", "localhost:"])(
-    "refuses %j",
-    (list) => {
-      const item = list === "localhost," ? "" : list;
-      expect(() => slotsOf(list)).toThrow(
-        expect.objectContaining({
-          name: "UsageError",
-          message: `-H expects host names with their slots, e.g. -H hosta:2,hostb:4 (an IPv6 address in brackets), received "${item}".`,
-        }),
-      );
-    },
-  );
+  test.each([
+    "",
+    "localhost:0",
+    "localhost:x",
+    "localhost,",
+    "localhost:2:3",
+    "a b",
+    "localhost:",
+    "-Fevil@hosta",
+    "-Fevil",
+  ])("refuses %j", (list) => {
+    const item = list === "localhost," ? "" : list;
+    expect(() => slotsOf(list)).toThrow(
+      expect.objectContaining({
+        name: "UsageError",
+        message: `-H expects host names with their slots, e.g. -H hosta:2,hostb:4 (an IPv6 address in brackets), received "${item}".`,
+      }),
+    );
+  });
 });
 
 describe("-hostfile", () => {
