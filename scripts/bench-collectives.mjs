@@ -1,9 +1,9 @@
-// Measures allReduce over shared memory and TCP between the ranks of this host, beside MPI_Allreduce when mpicc is there.
+// Measures allReduce over shared memory and TCP between the ranks of this host, beside MPI_Allreduce over the same when mpicc is there.
 // Usage: node scripts/bench-collectives.mjs [worldSize = 2] [rounds = 5]
 //
 // All are loops in C or C++ around the call alone (scripts/bench_allreduce.cc, scripts/mpi_allreduce.c): float32 sums in place, each
-// size in one loop that begins at a barrier. The rounds of the three take turns, so that a busy moment hits all of them; the table has
-// the median round, and the fastest in brackets. The ratio is that of the medians: below 1, shardrun is faster.
+// size in one loop that begins at a barrier. The rounds of all take turns, so that a busy moment hits all of them; the table has
+// the median round, and the fastest in brackets. A ratio is that of the medians: below 1, shardrun is faster.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const build = join(root, "native/build/bench");
 const worldSize = process.argv[2] ?? "2";
 const numRounds = Number(process.argv[3] ?? 5);
-const sizes = [4, 1024, 8192, 65536, 262144, 1 << 20, 8 << 20, 64 << 20].map(String);
+const sizes = [4, 1024, 8192, 16384, 65536, 262144, 1 << 20, 8 << 20, 64 << 20].map(String);
 
 /** Standard output of a command that must succeed. */
 function run(command, commandArguments) {
@@ -70,17 +70,20 @@ function sizeName(bytes) {
 }
 
 function printTable(contenders) {
-  const mpi = contenders.find(({ name }) => name === "mpi");
-  const own = contenders.filter(({ name }) => name !== "mpi");
-  const ratios = mpi === undefined ? [] : own.map(({ name }) => `${name} / mpi`);
+  const find = (wanted) => contenders.find(({ name }) => name === wanted);
+  const pairs = ["shm", "tcp"].map((name) => [find(name), find(`mpi ${name}`)]).filter(([, mpi]) => mpi !== undefined);
   const print = (cells) => console.log(`| ${cells.join(" | ")} |`);
-  print(["bytes", ...contenders.map(({ name }) => `${name} µs`), ...ratios]);
-  print(["---:", ...contenders.map(() => "---:"), ...ratios.map(() => "---:")]);
+  print([
+    "bytes",
+    ...contenders.map(({ name }) => `${name} µs`),
+    ...pairs.map(([own, mpi]) => `${own.name} / ${mpi.name}`),
+  ]);
+  print(["---:", ...contenders.map(() => "---:"), ...pairs.map(() => "---:")]);
   for (const size of sizes) {
     const cells = contenders.map(
       ({ times }) => `${round(median(times.get(size)))} (${round(Math.min(...times.get(size)))})`,
     );
-    const values = ratios.map((_, i) => (median(own[i].times.get(size)) / median(mpi.times.get(size))).toFixed(2));
+    const values = pairs.map(([own, mpi]) => (median(own.times.get(size)) / median(mpi.times.get(size))).toFixed(2));
     print([sizeName(Number(size)), ...cells, ...values]);
   }
 }
@@ -96,7 +99,14 @@ const contenders = ["shm", "tcp"].map((name) => ({
 }));
 if (mpiProgram !== undefined) {
   const launch = ["--allow-run-as-root", "--oversubscribe", "-np", worldSize];
-  contenders.push({ name: "mpi", command: "mpirun", arguments: [...launch, mpiProgram, ...sizes], times: new Map() });
+  const tcpOnly = ["--mca", "pml", "ob1", "--mca", "btl", "tcp,self"];
+  for (const [name, options] of [
+    ["mpi shm", []],
+    ["mpi tcp", tcpOnly],
+  ]) {
+    const mpiArguments = [...launch, ...options, mpiProgram, ...sizes];
+    contenders.push({ name, command: "mpirun", arguments: mpiArguments, times: new Map() });
+  }
 }
 for (let i = 0; i < numRounds; i++) contenders.forEach(addRound);
 
