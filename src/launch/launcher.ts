@@ -15,7 +15,7 @@ import { chooseHosts, type Host, type NamedHost } from "./hosts.ts";
 import { type AgentJob, type RankExit, type RankJob, type Refusal } from "./job.ts";
 import type { LaunchOptions } from "./options.ts";
 import { describeExit, exitCodeOf, findRootCause } from "./outcome.ts";
-import { countSlots, placeRanks, type RankPlace } from "./placement.ts";
+import { countSlots, drawMap, placeRanks, type RankPlace } from "./placement.ts";
 import { type Core, drawBinding, listCores, shareOfCores } from "./processors.ts";
 import { rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
 import { RankOutput } from "./rank-output.ts";
@@ -51,6 +51,7 @@ export async function launch(options: LaunchOptions, command: readonly string[])
   try {
     const hosts = await countSlotsOf(named, targets, agents);
     const places = placeRanks(hosts, options);
+    if (options.displayMap) process.stderr.write(drawMap(hosts, places));
     const used = targets.filter(({ name }) => places.some(({ host }) => host === name));
     const hellos = await agents.connect(used);
     const greeted = used.map(({ name, ssh }, index) => ({ name, isRemote: ssh !== undefined, hello: hellos[index]! }));

@@ -5,6 +5,7 @@
  */
 import yargs, { type Argv, type Options } from "yargs";
 import { UsageError } from "../errors.ts";
+import type { MapBy } from "./placement.ts";
 
 /** How a command is launched; everything is optional. */
 export interface LaunchOptions {
@@ -14,6 +15,8 @@ export interface LaunchOptions {
   /** The values of -H. */
   readonly hostLists: readonly string[];
   readonly oversubscribe: boolean;
+  readonly mapBy: MapBy;
+  readonly displayMap: boolean;
   /** The values of -x. */
   readonly exports: readonly string[];
   readonly workingDirectory?: string;
@@ -62,6 +65,8 @@ export const LAUNCH_OPTIONS = {
   },
   host: { ...REPEATED, alias: "H", group: PLACE, describe: "Hosts with their slots: a:2,b:4" },
   oversubscribe: { type: "boolean", group: PLACE, describe: "Allow more ranks than slots" },
+  "map-by": { ...SINGLE, group: PLACE, describe: "slot (usual), node: hosts in turn, or ppr:N:node: N on each host" },
+  "display-map": { type: "boolean", group: PLACE, describe: "Say which ranks run on which host" },
   "bind-to": { ...SINGLE, group: PLACE, describe: "core: bind each rank to its share of the cores; none is usual" },
   "report-bindings": { type: "boolean", group: PLACE, describe: "Say which cores each rank is bound to" },
   prefix: { ...SINGLE, group: REACH, describe: "Where shardrun is installed there; without it, as on this host" },
@@ -91,11 +96,9 @@ export const LAUNCH_PARSER_CONFIGURATION = {
 
 /** Options of mpirun that do not exist here, with what to do instead. */
 const MPIRUN_ONLY: Readonly<Record<string, string>> = {
-  "map-by": "Ranks are placed slot by slot. Leave it out",
-  "rank-by": "Ranks are numbered slot by slot. Leave it out",
+  "rank-by": "Ranks are numbered in the order in which --map-by places them. Leave it out",
   mca: "There is no Open MPI inside to be tuned. Leave it out",
   app: "All ranks run the same program. Leave it out",
-  "display-map": "Leave it out, or use --report-bindings",
   "merge-stderr-to-stdout": "Write 2>&1 after the command instead",
   "use-hwthread-cpus": "Say how many slots there are: -H localhost:N",
   nooversubscribe: "More ranks than slots are refused already. Leave it out",
@@ -132,6 +135,8 @@ export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): Laun
     hostfile: text("hostfile"),
     hostLists: listOf(argv.host),
     oversubscribe: argv.oversubscribe === true,
+    mapBy: readMapBy(text("map-by")),
+    displayMap: argv["display-map"] === true,
     exports: listOf(argv.x),
     workingDirectory: text("wdir"),
     stdinRank: text("stdin") === "none" ? "none" : readInteger("--stdin", text("stdin"), 0, "a rank, or none"),
@@ -246,6 +251,13 @@ function readSeconds(option: string, text: string | undefined): number | undefin
   // A timer of Node counts milliseconds in 31 bits.
   if (/^[0-9]*\.?[0-9]+$/.test(text) && seconds > 0 && seconds <= 2_000_000) return Math.ceil(seconds * 1000);
   throw new UsageError(`${option} expects a number of seconds greater than 0 and at most 2000000, received "${text}".`);
+}
+
+function readMapBy(text: string | undefined): MapBy {
+  if (text === undefined || text === "slot" || text === "node") return text ?? "slot";
+  const perHost = /^ppr:([1-9][0-9]{0,5}):node$/.exec(text)?.[1];
+  if (perHost !== undefined) return { perHost: Number(perHost) };
+  throw new UsageError(`--map-by expects slot, node or ppr:N:node, received "${text}".`);
 }
 
 function readBindTo(text = "none"): "core" | "none" {

@@ -1,5 +1,5 @@
 /**
- * Places ranks on hosts, slot by slot: rank 0 on the first slot of the first host, and on. Pure.
+ * Places ranks on hosts: rank 0 on the first slot of the first host, and on, as --map-by says. Pure.
  */
 import { UsageError } from "../errors.ts";
 import type { Host } from "./hosts.ts";
@@ -18,26 +18,57 @@ export interface PlacementOptions {
   readonly numRanks?: number;
   /** Allow more ranks than slots. */
   readonly oversubscribe: boolean;
+  /** --map-by; undefined: slot. */
+  readonly mapBy?: MapBy;
 }
 
+/** How ranks are dealt out: a host's slots first, hosts in turn, or so many to each host. */
+export type MapBy = "slot" | "node" | { readonly perHost: number };
+
 /**
- * Gives every rank a host. Ranks beyond the slots are dealt out evenly, each host's ranks staying neighbours.
- * @throws {UsageError} when there are more ranks than slots and oversubscribe is false
+ * Gives every rank a host. By slot, neighbours share a host, and ranks beyond the slots are dealt out evenly; by node, hosts
+ * take turns; by ppr, each host takes the same number.
+ * @throws {UsageError} when there are more ranks than slots and oversubscribe is false, or more than ppr has room for
  */
 export function placeRanks(hosts: readonly Host[], options: PlacementOptions): readonly RankPlace[] {
+  const { mapBy = "slot", oversubscribe } = options;
+  if (typeof mapBy !== "object") return placeInSlots(hosts, options, mapBy);
+  const { perHost } = mapBy;
+  const numRanks = options.numRanks ?? perHost * hosts.length;
+  if (numRanks > perHost * hosts.length) {
+    throw new UsageError(
+      `--map-by ppr:${perHost}:node has room for ${perHost * hosts.length} ranks on ${hosts.length} hosts, ` +
+        `received -np ${numRanks}. Ask for fewer ranks, or for more per host.`,
+    );
+  }
+  const isShort = hosts.some(({ slots }) => slots < perHost);
+  if (isShort && !oversubscribe) throw notEnoughSlots(hosts, perHost * hosts.length, countSlots(hosts));
+  const room = hosts.map((host) => ({ ...host, slots: perHost }));
+  return placeInSlots(room, { ...options, numRanks }, "slot");
+}
+
+function placeInSlots(hosts: readonly Host[], options: PlacementOptions, mapBy: "slot" | "node"): readonly RankPlace[] {
   const numSlots = countSlots(hosts);
   const numRanks = options.numRanks ?? numSlots;
   const numExtra = Math.max(0, numRanks - numSlots);
   if (numExtra > 0 && !options.oversubscribe) throw notEnoughSlots(hosts, numRanks, numSlots);
-  const places: RankPlace[] = [];
-  hosts.forEach((host, index) => {
+  const room = hosts.map(({ name, slots }, index) => {
     const extra = Math.floor(numExtra / hosts.length) + (index < numExtra % hosts.length ? 1 : 0);
-    const localWorldSize = Math.min(host.slots + extra, numRanks - places.length);
-    for (let localRank = 0; localRank < localWorldSize; localRank++) {
-      places.push({ rank: places.length, host: host.name, localRank, localWorldSize });
-    }
+    return Array<string>(slots + extra).fill(name);
   });
-  return places;
+  const order = (mapBy === "slot" ? room.flat() : takeTurns(room)).slice(0, numRanks);
+  return order.map((host, rank) => ({
+    rank,
+    host,
+    localRank: order.slice(0, rank).filter((other) => other === host).length,
+    localWorldSize: order.filter((other) => other === host).length,
+  }));
+}
+
+/** [a, a, a], [b] -> a, b, a, a */
+function takeTurns(lists: readonly (readonly string[])[]): readonly string[] {
+  const numTurns = Math.max(...lists.map(({ length }) => length));
+  return Array.from({ length: numTurns }, (_, turn) => lists.flatMap((list) => list.slice(turn, turn + 1))).flat();
 }
 
 /** All slots of all hosts: mpirun's "universe". */
@@ -53,4 +84,15 @@ function notEnoughSlots(hosts: readonly Host[], numRanks: number, numSlots: numb
       `Ask for at most ${numSlots} ranks (-np ${numSlots}), give the hosts more slots, ` +
       `or let ranks share slots with --oversubscribe.`,
   );
+}
+
+/** The places for people, one host a line: "hosta: ranks 0, 1". */
+export function drawMap(hosts: readonly Host[], places: readonly RankPlace[]): string {
+  return hosts
+    .map(({ name, slots }) => {
+      const ranks = places.filter(({ host }) => host === name).map(({ rank }) => rank);
+      const what = ranks.length === 0 ? "no rank" : `rank${ranks.length === 1 ? "" : "s"} ${ranks.join(", ")}`;
+      return `${name} (${slots} slot${slots === 1 ? "" : "s"}): ${what}\n`;
+    })
+    .join("");
 }

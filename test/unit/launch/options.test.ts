@@ -6,6 +6,8 @@ const DEFAULTS: LaunchOptions = {
   hostfile: undefined,
   hostLists: [],
   oversubscribe: false,
+  mapBy: "slot",
+  displayMap: false,
   exports: [],
   workingDirectory: undefined,
   stdinRank: undefined,
@@ -52,6 +54,8 @@ describe("a launch command is read", () => {
     [["--output-filename", "out"], { outputDirectory: "out" }],
     [["--timeout", "1.5"], { timeoutMs: 1500 }],
     [["-start-timeout", "60"], { startTimeoutMs: 60_000 }],
+    [["--map-by", "node", "--display-map"], { mapBy: "node", displayMap: true }],
+    [["-map-by", "ppr:2:node"], { mapBy: { perHost: 2 } }],
     [["--bind-to", "core", "-report-bindings"], { bindTo: "core", reportBindings: true }],
     [["--oversubscribe", "--allow-run-as-root"], { oversubscribe: true }],
   ])("%j", async (args, options) => {
@@ -124,6 +128,7 @@ describe("what is wrong is named, with what to do", () => {
     [["--timeout", "1h", "prog"], `${TIMEOUT}, received "1h".`],
     [["--timeout", "3000000", "prog"], `${TIMEOUT}, received "3000000".`],
     [["--stdin", "all", "prog"], '--stdin expects a rank, or none, a whole number of at least 0, received "all".'],
+    [["--map-by", "ppr:0:node", "prog"], '--map-by expects slot, node or ppr:N:node, received "ppr:0:node".'],
     [["--bind-to", "socket", "prog"], '--bind-to expects core or none, received "socket".'],
     [
       ["--bogus", "prog"],
@@ -134,8 +139,8 @@ describe("what is wrong is named, with what to do", () => {
       "Unknown option -q. shardrun --help shows all options; options of your program go after its name.",
     ],
     [
-      ["--map-by", "node", "prog"],
-      "mpirun's option --map-by does not exist in shardrun. Ranks are placed slot by slot. Leave it out.",
+      ["--rank-by", "node", "prog"],
+      "mpirun's option --rank-by does not exist in shardrun. Ranks are numbered in the order in which --map-by places them. Leave it out.",
     ],
     [
       [],

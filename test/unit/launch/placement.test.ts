@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { Host } from "../../../src/launch/hosts.ts";
-import { placeRanks } from "../../../src/launch/placement.ts";
+import { drawMap, type MapBy, placeRanks } from "../../../src/launch/placement.ts";
 
 /** "a a b": the host of each rank, in order. */
 function place(hosts: readonly Host[], numRanks?: number, oversubscribe = false): string {
@@ -26,6 +26,46 @@ describe("ranks are placed slot by slot", () => {
   ] as const)("%j -np %s oversubscribe=%s", (hosts, numRanks, oversubscribe, expected) => {
     expect(place(hosts, numRanks, oversubscribe)).toBe(expected);
   });
+});
+
+describe("--map-by", () => {
+  test.each<[mapBy: MapBy, numRanks: number | undefined, oversubscribe: boolean, expected: string]>([
+    ["slot", undefined, false, "a a b b b"],
+    ["node", undefined, false, "a b a b b"],
+    ["node", 3, false, "a b a"],
+    ["node", 8, true, "a b a b a b a b"],
+    [{ perHost: 1 }, undefined, false, "a b"],
+    [{ perHost: 2 }, undefined, false, "a a b b"],
+    [{ perHost: 2 }, 3, false, "a a b"],
+    [{ perHost: 3 }, undefined, true, "a a a b b b"],
+  ])("%j -np %s oversubscribe=%s", (mapBy, numRanks, oversubscribe, expected) => {
+    const places = placeRanks([A2, B3], { mapBy, numRanks, oversubscribe });
+    expect(places.map(({ host }) => host).join(" ")).toBe(expected);
+  });
+
+  test("node: a rank's number among those of its host", () => {
+    const places = placeRanks([A2, B3], { mapBy: "node", numRanks: 3, oversubscribe: false });
+    expect(places.map(({ localRank, localWorldSize }) => [localRank, localWorldSize])).toEqual([
+      [0, 2],
+      [0, 1],
+      [1, 2],
+    ]);
+  });
+
+  test("ppr with more ranks than it has room for, or than there are slots", () => {
+    expect(() => placeRanks([A2, B3], { mapBy: { perHost: 2 }, numRanks: 5, oversubscribe: true })).toThrow(
+      "--map-by ppr:2:node has room for 4 ranks on 2 hosts, received -np 5. Ask for fewer ranks, or for more per host.",
+    );
+    expect(() => placeRanks([A2, B3], { mapBy: { perHost: 3 }, oversubscribe: false })).toThrow(
+      "There are not enough slots available in the system to satisfy the 6 slots that were requested: a has 2, b has 3. ",
+    );
+  });
+});
+
+test("--display-map", () => {
+  const hosts = [A2, { name: "c", slots: 1 }, B3];
+  const places = placeRanks([A2, B3], { mapBy: "node", numRanks: 3, oversubscribe: false });
+  expect(drawMap(hosts, places)).toBe("a (2 slots): ranks 0, 2\nc (1 slot): no rank\nb (3 slots): rank 1\n");
 });
 
 test("a rank knows its number among the ranks of its host", () => {
