@@ -1,0 +1,61 @@
+/** Three hosts with two ranks each, started over ssh from the first: the same answer as one rank's, and one end for all. */
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { LauncherRun } from "../support/launcher.ts";
+import { COMMAND, runNode } from "../support/run-shardrun.ts";
+
+const GENERATE = join(import.meta.dirname, "../../scripts/generate.mjs");
+const MODEL = join(import.meta.dirname, "../../models/demo-stories");
+const SIX_RANKS = [COMMAND, "-np", "6", "-H", "hosta:2,hostb:2,hostc:2"];
+
+const reason = whyNoCluster();
+const describeWithCluster = reason === undefined ? describe : describe.skip;
+
+describeWithCluster(`three hosts (${reason ?? "as root"})`, () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster({ numHosts: 3 });
+  }, CLUSTER_START_LIMIT_MS);
+  afterAll(() => cluster.stop());
+
+  async function expectNothingLeft(): Promise<void> {
+    for (const { name } of cluster.hosts) {
+      const deadline = performance.now() + 10_000;
+      while (cluster.processes(name).length > 0 && performance.now() < deadline) await cluster.run(name, ["true"]);
+      expect(cluster.processes(name)).toEqual([]);
+      expect((await cluster.run(name, ["ls", "/dev/shm"])).stdout).toBe("");
+    }
+  }
+
+  test("a script's answer is one rank's", async () => {
+    const several = await cluster.run("hosta", [process.execPath, ...SIX_RANKS, process.execPath, GENERATE]);
+    const one = await runNode([GENERATE]);
+    expect([several.exitCode, several.stdout]).toEqual([0, one.stdout]);
+    await expectNothingLeft();
+  });
+
+  test("token ids are one rank's", async () => {
+    const options = ["--model", MODEL, "--prompt", "Once upon a time", "--max-length", "32", "--json"];
+    const [command = "", ...launch] = SIX_RANKS;
+    const several = await cluster.run("hosta", [process.execPath, command, "generate", ...launch, ...options]);
+    const one = await runNode([COMMAND, "generate", "-np", "1", ...options]);
+    const { ids } = JSON.parse(one.stdout) as { ids: number[] };
+    expect(ids.length).toBeGreaterThan(16);
+    expect(JSON.parse(several.stdout)).toMatchObject({ ids });
+    await expectNothingLeft();
+  });
+
+  test("kill -9 of a rank on another host names it, and ends all", async () => {
+    const forever = join(import.meta.dirname, "scripts/failing.mjs");
+    const command = [process.execPath, ...SIX_RANKS, process.execPath, forever, "generating"];
+    const run = new LauncherRun(cluster.commandOn("hosta", command));
+    await run.waitForOutput("now");
+    const rank = cluster.processes("hostc").find(({ command }) => command.includes("failing.mjs"))!;
+    process.kill(rank.pid, "SIGKILL");
+    const { end, stderr } = await run.result;
+    expect(end).toBe(137);
+    expect(stderr).toMatch(/process rank [45] with PID \d+ on host hostc exited on signal 9 \(Killed\)/);
+    await expectNothingLeft();
+  });
+});
