@@ -15,8 +15,8 @@ class TcpTransport final : public Transport {
   explicit TcpTransport(Mesh mesh) : mesh_(std::move(mesh)) {}
 
   const char* name() const override { return "tcp"; }
-  // Short enough that what was received is still in the cache when it is reduced, and long enough that a step takes many
-  // times the latency of a network.
+  // Short enough that what was received is still in the cache when it is reduced, and long enough that a step takes
+  // many times the latency of a network.
   size_t step_bytes() const override { return 1 << 20; }
   void Exchange(Step& step, const Deadline& deadline) override;
   void Send(int peer, const Frame& frame, const void* data, const Deadline& deadline) override;
