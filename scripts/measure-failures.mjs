@@ -128,7 +128,7 @@ function describe(name, runs) {
   const said = runs[0].stderr.split("\n").filter((line) => line.startsWith("shardrun: "));
   const message = (said.find((line) => line.includes("killed by")) ?? said.at(-1) ?? "")
     .replace("shardrun: ", "")
-    .replaceAll(/pid \d+/gi, "pid N");
+    .replaceAll(/PID \d+/g, "PID N");
   return `| ${name} | ${times[Math.floor(times.length / 2)]} | ${times.at(-1)} | ${exits} | ${left} | ${message} |`;
 }
 

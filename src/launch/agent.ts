@@ -10,7 +10,7 @@ import { definedVariables, inheritedVariables } from "../environment.ts";
 import { InternalError } from "../errors.ts";
 import { decodeContent, encodeFrame, type FrameKind, FrameReader, type Frame } from "./frames.ts";
 import { type AgentHello, type AgentJob, type RankExit, type RankJob, type Refusal, VERSION } from "./job.ts";
-import { listCores } from "./processors.ts";
+import { listCores, listNumaDomains } from "./processors.ts";
 import { AGENT_FD, startWatchdogProcess } from "./processes.ts";
 import { EXIT_CODE_NO_PROGRAM, findProgram } from "./program.ts";
 import { RankProcess } from "./rank-process.ts";
@@ -46,9 +46,11 @@ class Agent {
   }
 
   async #greet(): Promise<void> {
+    const cores = listCores();
     this.#send("hello", 0, {
       version: VERSION,
-      cores: listCores(),
+      cores,
+      numaDomains: listNumaDomains(cores),
       freePort: await findFreePort(),
       addresses: Object.fromEntries(
         Object.entries(networkInterfaces()).map(([name, all = []]) => [name, all.map(({ address }) => address)]),

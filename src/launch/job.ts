@@ -15,6 +15,8 @@ export interface AgentHello {
   readonly version: string;
   /** The cores that ranks of this host may use. */
   readonly cores: readonly Core[];
+  /** The same cores by NUMA domain. */
+  readonly numaDomains: readonly (readonly Core[])[];
   /** A port of this host that nobody listens on, where rank 0's coordinator can. */
   readonly freePort: number;
   /** The addresses of each network interface. */

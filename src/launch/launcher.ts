@@ -9,6 +9,7 @@ import { UsageError } from "../errors.ts";
 import { say, warn } from "../log.ts";
 import type { AgentTarget } from "./agent-connection.ts";
 import { AgentGroup } from "./agent-group.ts";
+import { bindRank, drawBinding } from "./binding.ts";
 import { findCoordinatorAddress, type GreetedHost } from "./coordinator-address.ts";
 import { createRun } from "./run-identity.ts";
 import { chooseHosts, type Host, type NamedHost } from "./hosts.ts";
@@ -16,7 +17,7 @@ import { type AgentJob, type RankExit, type RankJob, type Refusal } from "./job.
 import type { LaunchOptions } from "./options.ts";
 import { describeExit, exitCodeOf, findRootCause } from "./outcome.ts";
 import { countSlots, drawMap, placeRanks, type RankPlace } from "./placement.ts";
-import { type Core, drawBinding, listCores, shareOfCores } from "./processors.ts";
+import { listCores } from "./processors.ts";
 import { rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
 import { RankOutput } from "./rank-output.ts";
 import { forwardSignals } from "./signals.ts";
@@ -101,15 +102,20 @@ function planJobs(
   exports.warnings.forEach(warn);
   const [root, ...others] = hosts as [GreetedHost, ...GreetedHost[]];
   const coordinator = { host: findCoordinatorAddress(root, others, options.interface), port: root.hello.freePort };
-  const run = createRun({ worldSize: places.length, numSlots, coordinator, startTimeoutMs: options.startTimeoutMs });
+  const run = createRun({
+    worldSize: places.length,
+    numSlots,
+    coordinator,
+    startTimeoutMs: options.startTimeoutMs,
+    tls: options.tls,
+  });
   return hosts.map(({ name, isRemote, hello }): AgentJob => {
     const ofHost = places.filter(({ host }) => host === name);
-    if (options.bindTo === "core") requireCores(name, ofHost.length, hello.cores);
-    const ranks = ofHost.map((place): RankJob => {
-      const bound =
-        options.bindTo === "core" ? shareOfCores(hello.cores, place.localRank, place.localWorldSize) : undefined;
-      return { rank: place.rank, environment: rankVariables(place), processors: bound?.flat() };
-    });
+    const ranks = ofHost.map((place): RankJob => ({
+      rank: place.rank,
+      environment: rankVariables(place),
+      processors: bindRank(hello, place, options),
+    }));
     const inherited = isRemote ? {} : definedVariables(variables);
     // Where every host has an interface of that name, collectives take it too.
     const isNamed = options.interface !== undefined && hello.addresses[options.interface] !== undefined;
@@ -258,14 +264,5 @@ function stdinRankOf(asked: number | "none", worldSize: number): number | undefi
   if (asked < worldSize) return asked;
   throw new UsageError(
     `--stdin ${asked} names a rank that is not started: there are ${worldSize}, 0 to ${worldSize - 1}.`,
-  );
-}
-
-/** @throws {UsageError} when ranks would share a core although they were to be bound to their own */
-function requireCores(host: string, numRanks: number, cores: readonly Core[]): void {
-  if (numRanks <= cores.length) return;
-  throw new UsageError(
-    `--bind-to core cannot give ${numRanks} ranks a core of their own: host ${host} has ${cores.length}. ` +
-      `Ask for at most ${cores.length} ranks, or leave out --bind-to.`,
   );
 }

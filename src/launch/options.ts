@@ -3,9 +3,13 @@
  * one dash or two. The launcher's own command line ends at the first word that is no option: the program, whose arguments
  * are its own. The ready-made programs mix these options with theirs and share the table and the reading.
  */
+import { resolve } from "node:path";
 import yargs, { type Argv, type Options } from "yargs";
+import type { TlsFiles } from "../environment.ts";
 import { UsageError } from "../errors.ts";
-import type { MapBy } from "./placement.ts";
+import type { BindTo } from "./binding.ts";
+import { insteadOfMpirunOption } from "./mpirun-options.ts";
+import type { MapBy, RankBy } from "./placement.ts";
 
 /** How a command is launched; everything is optional. */
 export interface LaunchOptions {
@@ -16,6 +20,8 @@ export interface LaunchOptions {
   readonly hostLists: readonly string[];
   readonly oversubscribe: boolean;
   readonly mapBy: MapBy;
+  /** Undefined: ranks are numbered in the order in which mapBy deals them. */
+  readonly rankBy?: RankBy;
   readonly displayMap: boolean;
   /** The values of -x. */
   readonly exports: readonly string[];
@@ -33,7 +39,9 @@ export interface LaunchOptions {
   readonly sshArgs: readonly string[];
   /** --prefix: where shardrun is installed on other hosts; undefined: where it is on this one. */
   readonly prefix?: string;
-  readonly bindTo: "core" | "none";
+  /** Certificates for the control channel between hosts, as absolute paths. */
+  readonly tls?: TlsFiles;
+  readonly bindTo: BindTo;
   readonly reportBindings: boolean;
 }
 
@@ -65,13 +73,25 @@ export const LAUNCH_OPTIONS = {
   },
   host: { ...REPEATED, alias: "H", group: PLACE, describe: "Hosts with their slots: a:2,b:4" },
   oversubscribe: { type: "boolean", group: PLACE, describe: "Allow more ranks than slots" },
-  "map-by": { ...SINGLE, group: PLACE, describe: "slot (usual), node: hosts in turn, or ppr:N:node: N on each host" },
+  "map-by": {
+    ...SINGLE,
+    group: PLACE,
+    describe: "slot (usual), node: hosts in turn, numa: NUMA domains in turn, or ppr:N:node: N on each host",
+  },
+  "rank-by": { ...SINGLE, group: PLACE, describe: "Number them by slot or by node; without it, as they are mapped" },
   "display-map": { type: "boolean", group: PLACE, describe: "Say which ranks run on which host" },
-  "bind-to": { ...SINGLE, group: PLACE, describe: "core: bind each rank to its share of the cores; none is usual" },
+  "bind-to": {
+    ...SINGLE,
+    group: PLACE,
+    describe: "core: each rank's share of the cores; numa: its NUMA domain, usual with --map-by numa; none: else usual",
+  },
   "report-bindings": { type: "boolean", group: PLACE, describe: "Say which cores each rank is bound to" },
   prefix: { ...SINGLE, group: REACH, describe: "Where shardrun is installed there; without it, as on this host" },
   "ssh-args": { ...REPEATED, group: REACH, describe: 'Options for ssh, as in --ssh-args "-i key -F config"' },
   interface: { ...SINGLE, group: REACH, describe: "Name or address of the network interface where rank 0 is found" },
+  "tls-cert": { ...SINGLE, group: REACH, describe: "PEM file: the certificate by which ranks know each other" },
+  "tls-key": { ...SINGLE, group: REACH, describe: "PEM file: its key" },
+  "tls-ca": { ...SINGLE, group: REACH, describe: "PEM file: who signed it; without it, whom the system trusts" },
   x: { ...REPEATED, group: GIVE, describe: "Environment variable: NAME, NAME=value or PREFIX*" },
   wdir: { ...SINGLE, alias: "wd", group: GIVE, describe: "Working directory; without it, this one" },
   stdin: { ...SINGLE, group: GIVE, describe: "The rank that reads standard input, or none; without it, 0" },
@@ -93,16 +113,6 @@ export const LAUNCH_PARSER_CONFIGURATION = {
   "boolean-negation": false,
   "camel-case-expansion": false,
 } as const;
-
-/** Options of mpirun that do not exist here, with what to do instead. */
-const MPIRUN_ONLY: Readonly<Record<string, string>> = {
-  "rank-by": "Ranks are numbered in the order in which --map-by places them. Leave it out",
-  mca: "There is no Open MPI inside to be tuned. Leave it out",
-  app: "All ranks run the same program. Leave it out",
-  "merge-stderr-to-stdout": "Write 2>&1 after the command instead",
-  "use-hwthread-cpus": "Say how many slots there are: -H localhost:N",
-  nooversubscribe: "More ranks than slots are refused already. Leave it out",
-};
 
 /**
  * Reads the launcher's own command line: [options] PROGRAM [arguments].
@@ -130,12 +140,14 @@ export async function parseLaunchCommand(args: readonly string[]): Promise<Launc
  */
 export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): LaunchOptions {
   const text = (name: string): string | undefined => lastOf(argv[name]);
+  const mapBy = readMapBy(text("map-by"));
   return {
     numRanks: readInteger("-np", text("np"), 1, "the number of ranks"),
     hostfile: text("hostfile"),
     hostLists: listOf(argv.host),
     oversubscribe: argv.oversubscribe === true,
-    mapBy: readMapBy(text("map-by")),
+    mapBy,
+    rankBy: readRankBy(text("rank-by")),
     displayMap: argv["display-map"] === true,
     exports: listOf(argv.x),
     workingDirectory: text("wdir"),
@@ -148,7 +160,8 @@ export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): Laun
     interface: text("interface"),
     sshArgs: listOf(argv["ssh-args"]).flatMap((words) => words.split(/\s+/).filter(Boolean)),
     prefix: text("prefix"),
-    bindTo: readBindTo(text("bind-to")),
+    tls: readTls(text("tls-cert"), text("tls-key"), text("tls-ca")),
+    bindTo: readBindTo(text("bind-to") ?? (mapBy === "numa" ? "numa" : "none")),
     reportBindings: argv["report-bindings"] === true,
   };
 }
@@ -166,7 +179,7 @@ export function explainYargsFailure(message: string, program = ""): UsageError {
   const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1];
   if (unknown !== undefined) {
     const dashed = withDashes(unknown);
-    const instead = MPIRUN_ONLY[unknown];
+    const instead = insteadOfMpirunOption(unknown);
     return new UsageError(
       instead === undefined
         ? `Unknown option ${dashed}. ${help} all options${program === "" ? "; options of your program go after its name" : ""}.`
@@ -254,13 +267,33 @@ function readSeconds(option: string, text: string | undefined): number | undefin
 }
 
 function readMapBy(text: string | undefined): MapBy {
-  if (text === undefined || text === "slot" || text === "node") return text ?? "slot";
+  if (text === undefined) return "slot";
+  if (text === "slot" || text === "node" || text === "numa") return text;
   const perHost = /^ppr:([1-9][0-9]{0,5}):node$/.exec(text)?.[1];
   if (perHost !== undefined) return { perHost: Number(perHost) };
-  throw new UsageError(`--map-by expects slot, node or ppr:N:node, received "${text}".`);
+  throw new UsageError(`--map-by expects slot, node, numa or ppr:N:node, received "${text}".`);
 }
 
-function readBindTo(text = "none"): "core" | "none" {
-  if (text === "core" || text === "none") return text;
-  throw new UsageError(`--bind-to expects core or none, received "${text}".`);
+function readRankBy(text: string | undefined): RankBy | undefined {
+  if (text === undefined || text === "slot" || text === "node") return text;
+  throw new UsageError(`--rank-by expects slot or node, received "${text}".`);
+}
+
+function readBindTo(text: string): BindTo {
+  if (text === "core" || text === "numa" || text === "none") return text;
+  throw new UsageError(`--bind-to expects core, numa or none, received "${text}".`);
+}
+
+/** Ranks may have another working directory, so the files are named by their whole paths. */
+function readTls(certificate?: string, key?: string, authority?: string): TlsFiles | undefined {
+  if (certificate === undefined && key === undefined && authority === undefined) return undefined;
+  if (certificate !== undefined && key !== undefined) {
+    const authorityFile = authority === undefined ? undefined : resolve(authority);
+    return { certificateFile: resolve(certificate), keyFile: resolve(key), authorityFile };
+  }
+  const lacking = [...(certificate === undefined ? ["--tls-cert"] : []), ...(key === undefined ? ["--tls-key"] : [])];
+  throw new UsageError(
+    `TLS between hosts needs a certificate and its key: ${lacking.join(" and ")} ${lacking.length === 1 ? "is" : "are"} missing. ` +
+      `Give --tls-cert and --tls-key, and --tls-ca for an authority of your own; or none of them.`,
+  );
 }

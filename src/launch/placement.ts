@@ -20,14 +20,22 @@ export interface PlacementOptions {
   readonly oversubscribe: boolean;
   /** --map-by; undefined: slot. */
   readonly mapBy?: MapBy;
+  /** --rank-by; undefined: in the order in which --map-by deals. */
+  readonly rankBy?: RankBy;
 }
 
-/** How ranks are dealt out: a host's slots first, hosts in turn, or so many to each host. */
-export type MapBy = "slot" | "node" | { readonly perHost: number };
+/**
+ * How ranks are dealt out: a host's slots first (numa: with the host's ranks taking turns among its NUMA domains), hosts in
+ * turn, or so many to each host.
+ */
+export type MapBy = "slot" | "numa" | "node" | { readonly perHost: number };
+
+/** How the dealt ranks are numbered: host by host, or hosts in turn. */
+export type RankBy = "slot" | "node";
 
 /**
  * Gives every rank a host. By slot, neighbours share a host, and ranks beyond the slots are dealt out evenly; by node, hosts
- * take turns; by ppr, each host takes the same number.
+ * take turns; by ppr, each host takes the same number. How many a host has is settled then; --rank-by only numbers them.
  * @throws {UsageError} when there are more ranks than slots and oversubscribe is false, or more than ppr has room for
  */
 export function placeRanks(hosts: readonly Host[], options: PlacementOptions): readonly RankPlace[] {
@@ -47,7 +55,11 @@ export function placeRanks(hosts: readonly Host[], options: PlacementOptions): r
   return placeInSlots(room, { ...options, numRanks }, "slot");
 }
 
-function placeInSlots(hosts: readonly Host[], options: PlacementOptions, mapBy: "slot" | "node"): readonly RankPlace[] {
+function placeInSlots(
+  hosts: readonly Host[],
+  options: PlacementOptions,
+  mapBy: "slot" | "numa" | "node",
+): readonly RankPlace[] {
   const numSlots = countSlots(hosts);
   const numRanks = options.numRanks ?? numSlots;
   const numExtra = Math.max(0, numRanks - numSlots);
@@ -56,13 +68,21 @@ function placeInSlots(hosts: readonly Host[], options: PlacementOptions, mapBy: 
     const extra = Math.floor(numExtra / hosts.length) + (index < numExtra % hosts.length ? 1 : 0);
     return Array<string>(slots + extra).fill(name);
   });
-  const order = (mapBy === "slot" ? room.flat() : takeTurns(room)).slice(0, numRanks);
+  const dealt = (mapBy === "node" ? takeTurns(room) : room.flat()).slice(0, numRanks);
+  const order = numberRanks(dealt, options.rankBy);
   return order.map((host, rank) => ({
     rank,
     host,
     localRank: order.slice(0, rank).filter((other) => other === host).length,
     localWorldSize: order.filter((other) => other === host).length,
   }));
+}
+
+/** The hosts of the ranks, as dealt, in the order of the ranks' numbers. */
+function numberRanks(dealt: readonly string[], rankBy: RankBy | undefined): readonly string[] {
+  if (rankBy === undefined) return dealt;
+  const ofHosts = [...new Set(dealt)].map((host) => dealt.filter((other) => other === host));
+  return rankBy === "slot" ? ofHosts.flat() : takeTurns(ofHosts);
 }
 
 /** [a, a, a], [b] -> a, b, a, a */

@@ -1,8 +1,8 @@
 /**
- * The cores of this host that this process may use, and how --bind-to core deals them out. A core is a list of
- * processors as the kernel numbers them: one, or more where the core runs several hardware threads.
+ * The cores of this host that this process may use, and its NUMA domains. A core is a list of processors as the kernel numbers
+ * them: one, or more where the core runs several hardware threads.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
 export type Core = readonly number[];
@@ -20,29 +20,45 @@ export function listCores(): readonly Core[] {
 }
 
 /**
- * The cores of one rank: its equal share of the host's cores, neighbours together, at least one.
- * Unlike mpirun, which binds to a single core, because a rank of ours computes with several threads.
+ * The same cores by NUMA domain, in the order of the kernel's numbers: each is near to a part of the host's memory. All in one
+ * domain where the kernel does not tell.
+ * @param directory the kernel's, for tests
  */
-export function shareOfCores(cores: readonly Core[], localRank: number, localWorldSize: number): readonly Core[] {
-  const first = Math.floor((localRank * cores.length) / localWorldSize);
-  const end = Math.floor(((localRank + 1) * cores.length) / localWorldSize);
-  return cores.slice(first, Math.max(end, first + 1));
-}
-
-/** mpirun's picture of a binding: "core 1: [./B]", one letter per core of the host. */
-export function drawBinding(cores: readonly Core[], bound: readonly Core[]): string {
-  const indices = bound.map((core) => cores.indexOf(core));
-  const letters = cores.map((core) => (bound.includes(core) ? "B" : ".")).join("/");
-  return `core ${indices.join(", core ")}: [${letters}]`;
+export function listNumaDomains(
+  cores: readonly Core[],
+  directory = "/sys/devices/system/node",
+): readonly (readonly Core[])[] {
+  const numbers = listDirectory(directory)
+    .flatMap((name) => /^node(\d+)$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+  const domains = numbers
+    .map((number) => new Set(parseProcessorList(readText(`${directory}/node${number}/cpulist`)?.trim() ?? "")))
+    .map((processors) => cores.filter(([first]) => processors.has(first!)))
+    .filter((domain) => domain.length > 0);
+  return domains.flat().length === cores.length ? domains : [cores];
 }
 
 function allowedProcessors(): readonly number[] {
   const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readText("/proc/self/status") ?? "")?.[1];
   if (list === undefined) return Array.from({ length: availableParallelism() }, (_, processor) => processor);
+  return parseProcessorList(list);
+}
+
+/** "0-2,4" -> 0 1 2 4 */
+function parseProcessorList(list: string): readonly number[] {
   return list.split(",").flatMap((part) => {
     const [first = 0, last = first] = part.split("-").map(Number);
-    return Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
+    return part === "" ? [] : Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
   });
+}
+
+function listDirectory(path: string): readonly string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
 }
 
 function readText(path: string): string | undefined {

@@ -2,7 +2,7 @@
  * The environment that ranks are given: the user's, what -x adds, and who they are, in the words of shardrun, Open MPI
  * and torchrun, so that a program written for any of them finds its rank.
  */
-import type { Variables } from "../environment.ts";
+import { definedVariables, type Variables } from "../environment.ts";
 import type { RankPlace } from "./placement.ts";
 import type { RunIdentity } from "./run-identity.ts";
 
@@ -14,7 +14,12 @@ export function runVariables(run: RunIdentity): Record<string, string> {
     SHARDRUN_RUN_ID: run.runId,
     SHARDRUN_COORDINATOR: `${host.includes(":") ? `[${host}]` : host}:${port}`,
     SHARDRUN_SECRET: run.secret,
-    ...(run.startTimeoutMs === undefined ? {} : { SHARDRUN_START_TIMEOUT_MS: String(run.startTimeoutMs) }),
+    ...definedVariables({
+      SHARDRUN_START_TIMEOUT_MS: run.startTimeoutMs?.toString(),
+      SHARDRUN_TLS_CERT: run.tls?.certificateFile,
+      SHARDRUN_TLS_KEY: run.tls?.keyFile,
+      SHARDRUN_TLS_CA: run.tls?.authorityFile,
+    }),
     OMPI_COMM_WORLD_SIZE: String(run.worldSize),
     OMPI_UNIVERSE_SIZE: String(run.numSlots),
     WORLD_SIZE: String(run.worldSize),

@@ -3,6 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer } from "node:net";
+import type { TlsFiles } from "../environment.ts";
 
 /** What all ranks of a run share. */
 export interface RunIdentity {
@@ -16,6 +17,8 @@ export interface RunIdentity {
   readonly numSlots: number;
   /** How long ranks wait for each other at the start; undefined: their own default. */
   readonly startTimeoutMs?: number;
+  /** Certificates for the control channel, at the same paths on every host. */
+  readonly tls?: TlsFiles;
 }
 
 /** The address by which ranks of one host reach each other. */

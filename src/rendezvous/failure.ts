@@ -7,7 +7,7 @@ export interface RankFailure {
   readonly rank: number;
   readonly host: string;
   readonly pid: number;
-  /** Completes "rank 2 (hosta, pid 71) was lost: ...". */
+  /** Completes "rank 2 (hosta, PID 71) was lost: ...". */
   readonly reason: string;
   /** From the last sign of life to the notice. */
   readonly elapsedMs: number;
@@ -15,7 +15,7 @@ export interface RankFailure {
 
 /** One sentence for people: who was lost, why, and for how long nothing had been heard. */
 export function describeFailure({ rank, host, pid, reason, elapsedMs }: RankFailure): string {
-  return `Rank ${rank} (${host}, pid ${pid}) was lost: ${reason}, ${elapsedMs} ms after its last sign of life.`;
+  return `Rank ${rank} (${host}, PID ${pid}) was lost: ${reason}, ${elapsedMs} ms after its last sign of life.`;
 }
 
 /** Why a process that still existed was killed: the launcher will only see that it was. */
@@ -25,7 +25,7 @@ export function describeFencing(
   { host, pid }: Process,
   elapsedMs: number,
 ): string {
-  return `rank ${rank} (${host}, pid ${pid}) had not answered for ${elapsedMs} ms and was killed by rank ${killer.rank}.`;
+  return `rank ${rank} (${host}, PID ${pid}) had not answered for ${elapsedMs} ms and was killed by rank ${killer.rank}.`;
 }
 
 /** What rank 0 tells everyone when a joining rank does not fit the world. */
@@ -97,5 +97,5 @@ function nameSelf({ rank, host }: WorldIdentity): string {
 }
 
 function nameProcess(process: Process | undefined): string {
-  return process === undefined ? "unknown process" : `${process.host}, pid ${process.pid}`;
+  return process === undefined ? "unknown process" : `${process.host}, PID ${process.pid}`;
 }

@@ -28,7 +28,7 @@ async function fail(name: string): Promise<Failure> {
   expect(stderr).toBe("");
   const result = JSON.parse(stdout) as Omit<Failure, "said"> & { stderr: string };
   const said = result.stderr
-    .replaceAll(/pid \d+/gi, "pid N")
+    .replaceAll(/PID \d+/g, "PID N")
     .replaceAll(/\d+ ms/g, "N ms")
     .replaceAll(hostname(), "HOST")
     .split("\n")
@@ -43,7 +43,7 @@ function expectNothingLeft({ elapsedMs, left, sharedMemory }: Failure): void {
 }
 
 const endedBy = (rank: number, how: string) =>
-  `shardrun: process rank ${rank} with pid N on host HOST exited ${how}; the other ranks were ended.`;
+  `shardrun: process rank ${rank} with PID N on host HOST exited ${how}; the other ranks were ended.`;
 
 const moments = ["generating", "idle", "loading", "blocked"].flatMap((moment) =>
   [0, 1].map((rank) => [rank, moment] as const),
@@ -65,7 +65,7 @@ describe("a stopped rank is killed, and the user is told why", () => {
     expectNothingLeft(failure);
     expect(failure.exit).toBe(137);
     expect(failure.said).toContain(
-      `shardrun: rank ${rank} (HOST, pid N) had not answered for N ms and was killed by rank ${1 - rank}.`,
+      `shardrun: rank ${rank} (HOST, PID N) had not answered for N ms and was killed by rank ${1 - rank}.`,
     );
     expect(failure.said.at(-1)).toBe(endedBy(rank, "on signal 9 (Killed)"));
   });
@@ -77,7 +77,7 @@ describe("a lost launcher", () => {
     expectNothingLeft(failure);
     expect(failure.exit).toBe(1);
     expect(failure.said.at(-1)).toBe(
-      "shardrun: the agent of host HOST with pid N exited on signal 9 (Killed) before its ranks had ended; they were ended.",
+      "shardrun: the agent of host HOST with PID N exited on signal 9 (Killed) before its ranks had ended; they were ended.",
     );
   });
 
@@ -134,7 +134,7 @@ test("a rank that never imports shardrun is named after --start-timeout", async 
 /** Which of these comes first depends on who notices first: the broken connection, the missing heartbeats or the agent. */
 const LOSSES = [
   /^\w+ failed after \d+ ms on rank 0 \(\S+\): the connection to rank 1 \(\S+, shm\) ended while waiting for "[\w. ]+".* Look at the output of rank 1, which may have ended or crashed\.$/,
-  /^(The ranks stopped working together: )?Rank 1 \(\S+, pid \d+\) was lost: (it stopped answering|its connection closed), \d+ ms after its last sign of life\.$/,
+  /^(The ranks stopped working together: )?Rank 1 \(\S+, PID \d+\) was lost: (it stopped answering|its connection closed), \d+ ms after its last sign of life\.$/,
   /^The process rank 1 with PID \d+ on host \S+ exited on signal 9 \(Killed\)\.$/,
   /^The ranks stopped working together: \w+ failed after \d+ ms on rank 0 .* ended or crashed\.$/,
 ];

@@ -72,6 +72,11 @@ describeWithMpirun(`command lines (${reason})`, () => {
     [["-np", "1", "sh", "-c", "kill -11 $$"]],
     [["-np", "1", "--timeout", "1", "sleep", "60"]],
     [["-np", "1", "--tag-output", "echo", "hi"]],
+    [["-H", "localhost:3", "--rank-by", "node", ...PLACE]],
+    [["-H", "localhost:3", "--map-by", "node", "--rank-by", "slot", ...PLACE]],
+    [["-H", "localhost:2", "--map-by", "numa", ...PLACE]],
+    [["-H", "localhost:2", "--bind-to", "numa", ...PLACE]],
+    [["-H", "localhost:2", "--rank-by", "nonsense", ...PLACE]],
   ])("%j", async (args) => {
     expect(await shardrun(args)).toEqual(await mpirun(args));
   });
@@ -153,7 +158,7 @@ describeWithMpirun(`differences on purpose (${reason})`, () => {
     ["a mistake in a hostfile exits like any other", ["true"], "localhost:2\n", 255, 1],
     ["the order of a host's lines does not matter", ["true"], "localhost\nlocalhost slots=2\n", 1, 0],
     ["a host that cannot be reached exits like any other mistake", ["true"], "no-such-host.invalid slots=2\n", 255, 1],
-    ["only core and none can be bound to", ["-np", "1", "--bind-to", "socket", "true"], undefined, 0, 1],
+    ["only core, numa and none can be bound to", ["-np", "1", "--bind-to", "socket", "true"], undefined, 0, 1],
   ])("%s: %j", async (_why, args, hostfile, theirs, ours) => {
     if (hostfile !== undefined) writeFileSync(HOSTFILE, hostfile);
     const command = hostfile === undefined ? args : ["-hostfile", HOSTFILE, ...args];

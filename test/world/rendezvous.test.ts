@@ -222,7 +222,7 @@ describe("a run that fails", () => {
       ]);
     }
     const { pid } = ranks[victim]!;
-    const fencing = `shardrun: rank ${victim} (hosta, pid ${pid}) had not answered for`;
+    const fencing = `shardrun: rank ${victim} (hosta, PID ${pid}) had not answered for`;
     expect(ranks.some(({ stderr }) => stderr().startsWith(fencing))).toBe(signal === "SIGSTOP");
   });
 
@@ -335,9 +335,9 @@ describe("a run that fails", () => {
     const ranks = ["0", "1", "1"].map((rank) => startRank("stay", { ...common, SHARDRUN_RANK: rank }));
     const errors = await Promise.all(ranks.map((rank) => rank.told("error")));
     const [root, first, second] = errors.map((error) => error["message"] as string);
-    expect(root).toMatch(/^Two processes claim to be rank 1: hosta, pid \d+ joined first, then hosta, pid \d+\./);
+    expect(root).toMatch(/^Two processes claim to be rank 1: hosta, PID \d+ joined first, then hosta, PID \d+\./);
     expect([first, second]).toEqual([root, root]);
-    expect(root).toContain(`pid ${ranks[1]!.pid}`);
-    expect(root).toContain(`pid ${ranks[2]!.pid}`);
+    expect(root).toContain(`PID ${ranks[1]!.pid}`);
+    expect(root).toContain(`PID ${ranks[2]!.pid}`);
   });
 });

@@ -4,7 +4,11 @@ import { findCoordinatorAddress, type GreetedHost } from "../../../src/launch/co
 /** A host as its agent describes it; other hosts are reached from 10.0.0.9. */
 function host(name: string, address: string, isRemote: boolean, sshConnection?: string): GreetedHost {
   const addresses = { lo: ["127.0.0.1", "::1"], eth0: ["fe80::1", address], ib0: [`192.168.0.${address.at(-1)}`] };
-  return { name, isRemote, hello: { version: "1", cores: [[0]], freePort: 40000, addresses, sshConnection } };
+  return {
+    name,
+    isRemote,
+    hello: { version: "1", cores: [[0]], numaDomains: [[[0]]], freePort: 40000, addresses, sshConnection },
+  };
 }
 
 const HERE = host("here", "10.0.0.9", false, "1.2.3.4 5 6.7.8.9 22"); // a user may have come here by ssh: means nothing

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
+import { resolve } from "node:path";
 import { explainYargsFailure, type LaunchOptions, parseLaunchCommand } from "../../../src/launch/options.ts";
 
 const DEFAULTS: LaunchOptions = {
@@ -7,6 +8,7 @@ const DEFAULTS: LaunchOptions = {
   hostLists: [],
   oversubscribe: false,
   mapBy: "slot",
+  rankBy: undefined,
   displayMap: false,
   exports: [],
   workingDirectory: undefined,
@@ -19,6 +21,7 @@ const DEFAULTS: LaunchOptions = {
   interface: undefined,
   sshArgs: [],
   prefix: undefined,
+  tls: undefined,
   bindTo: "none",
   reportBindings: false,
 };
@@ -56,7 +59,20 @@ describe("a launch command is read", () => {
     [["-start-timeout", "60"], { startTimeoutMs: 60_000 }],
     [["--map-by", "node", "--display-map"], { mapBy: "node", displayMap: true }],
     [["-map-by", "ppr:2:node"], { mapBy: { perHost: 2 } }],
+    [["--map-by", "node", "--rank-by", "slot"], { mapBy: "node", rankBy: "slot" }],
+    [["--rank-by", "node"], { rankBy: "node" }],
     [["--bind-to", "core", "-report-bindings"], { bindTo: "core", reportBindings: true }],
+    [["--bind-to", "numa"], { bindTo: "numa" }],
+    [["--map-by", "numa"], { mapBy: "numa", bindTo: "numa" }],
+    [["--map-by", "numa", "--bind-to", "none"], { mapBy: "numa", bindTo: "none" }],
+    [
+      ["--tls-cert", "c.pem", "--tls-key", "/k.pem"],
+      { tls: { certificateFile: resolve("c.pem"), keyFile: "/k.pem", authorityFile: undefined } },
+    ],
+    [
+      ["--tls-cert", "/c.pem", "--tls-key", "/k.pem", "--tls-ca", "ca.pem"],
+      { tls: { certificateFile: "/c.pem", keyFile: "/k.pem", authorityFile: resolve("ca.pem") } },
+    ],
     [["--oversubscribe", "--allow-run-as-root"], { oversubscribe: true }],
   ])("%j", async (args, options) => {
     expect(await parse(...args, "prog")).toEqual({
@@ -112,6 +128,7 @@ test("help and version win over everything else", async () => {
 });
 
 const NUM_RANKS = "-np expects the number of ranks, a whole number of at least 1";
+const TLS = "Give --tls-cert and --tls-key, and --tls-ca for an authority of your own; or none of them.";
 const TIMEOUT = "--timeout expects a number of seconds greater than 0 and at most 2000000";
 
 describe("what is wrong is named, with what to do", () => {
@@ -128,20 +145,31 @@ describe("what is wrong is named, with what to do", () => {
     [["--timeout", "1h", "prog"], `${TIMEOUT}, received "1h".`],
     [["--timeout", "3000000", "prog"], `${TIMEOUT}, received "3000000".`],
     [["--stdin", "all", "prog"], '--stdin expects a rank, or none, a whole number of at least 0, received "all".'],
-    [["--map-by", "ppr:0:node", "prog"], '--map-by expects slot, node or ppr:N:node, received "ppr:0:node".'],
-    [["--bind-to", "socket", "prog"], '--bind-to expects core or none, received "socket".'],
+    [["--map-by", "ppr:0:node", "prog"], '--map-by expects slot, node, numa or ppr:N:node, received "ppr:0:node".'],
+    [["--rank-by", "core", "prog"], '--rank-by expects slot or node, received "core".'],
+    [["--bind-to", "socket", "prog"], '--bind-to expects core, numa or none, received "socket".'],
+    [
+      ["--tls-cert", "c.pem", "prog"],
+      `TLS between hosts needs a certificate and its key: --tls-key is missing. ${TLS}`,
+    ],
+    [
+      ["--tls-ca", "ca.pem", "prog"],
+      `TLS between hosts needs a certificate and its key: --tls-cert and --tls-key are missing. ${TLS}`,
+    ],
     [
       ["--bogus", "prog"],
       "Unknown option --bogus. shardrun --help shows all options; options of your program go after its name.",
     ],
     [
-      ["-q", "prog"],
-      "Unknown option -q. shardrun --help shows all options; options of your program go after its name.",
+      ["-Z", "prog"],
+      "Unknown option -Z. shardrun --help shows all options; options of your program go after its name.",
     ],
     [
-      ["--rank-by", "node", "prog"],
-      "mpirun's option --rank-by does not exist in shardrun. Ranks are numbered in the order in which --map-by places them. Leave it out.",
+      ["--mca", "btl", "tcp,self", "prog"],
+      "mpirun's option --mca does not exist in shardrun. There is no Open MPI inside to be tuned. Leave it out.",
     ],
+    [["-N", "2", "prog"], "mpirun's option -N does not exist in shardrun. Write --map-by ppr:N:node."],
+    [["-q", "prog"], "mpirun's option -q does not exist in shardrun. There is nothing to be silenced. Leave it out."],
     [
       [],
       "There is no program to run. Name it after the options, e.g. shardrun -np 2 node script.mjs; shardrun --help shows all options.",

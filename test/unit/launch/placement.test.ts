@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { Host } from "../../../src/launch/hosts.ts";
-import { drawMap, type MapBy, placeRanks } from "../../../src/launch/placement.ts";
+import { drawMap, type MapBy, placeRanks, type RankBy } from "../../../src/launch/placement.ts";
 
 /** "a a b": the host of each rank, in order. */
 function place(hosts: readonly Host[], numRanks?: number, oversubscribe = false): string {
@@ -31,6 +31,7 @@ describe("ranks are placed slot by slot", () => {
 describe("--map-by", () => {
   test.each<[mapBy: MapBy, numRanks: number | undefined, oversubscribe: boolean, expected: string]>([
     ["slot", undefined, false, "a a b b b"],
+    ["numa", undefined, false, "a a b b b"],
     ["node", undefined, false, "a b a b b"],
     ["node", 3, false, "a b a"],
     ["node", 8, true, "a b a b a b a b"],
@@ -40,6 +41,20 @@ describe("--map-by", () => {
     [{ perHost: 3 }, undefined, true, "a a a b b b"],
   ])("%j -np %s oversubscribe=%s", (mapBy, numRanks, oversubscribe, expected) => {
     const places = placeRanks([A2, B3], { mapBy, numRanks, oversubscribe });
+    expect(places.map(({ host }) => host).join(" ")).toBe(expected);
+  });
+
+  test.each<[mapBy: MapBy, rankBy: RankBy, numRanks: number | undefined, expected: string]>([
+    ["slot", "slot", undefined, "a a b b b"],
+    ["slot", "node", undefined, "a b a b b"],
+    ["node", "slot", undefined, "a a b b b"],
+    ["node", "node", undefined, "a b a b b"],
+    ["numa", "node", undefined, "a b a b b"],
+    ["slot", "node", 3, "a b a"],
+    ["node", "slot", 3, "a a b"],
+    [{ perHost: 2 }, "node", undefined, "a b a b"],
+  ])("%j, --rank-by %s, -np %s", (mapBy, rankBy, numRanks, expected) => {
+    const places = placeRanks([A2, B3], { mapBy, rankBy, numRanks, oversubscribe: false });
     expect(places.map(({ host }) => host).join(" ")).toBe(expected);
   });
 

@@ -44,6 +44,12 @@ test("an IPv6 address of the coordinator is told from its port", () => {
   expect(runVariables(run)).toMatchObject({ SHARDRUN_COORDINATOR: "[fd00::1]:40000", MASTER_ADDR: "fd00::1" });
 });
 
+test("certificates are handed on as --tls-* names them", () => {
+  const tls = { certificateFile: "/c.pem", keyFile: "/k.pem", authorityFile: "/ca.pem" };
+  const run = createRun({ coordinator: COORDINATOR, worldSize: 4, numSlots: 5, tls });
+  expect(readEnvironment({ ...runVariables(run), ...rankVariables(PLACE) })).toMatchObject({ tls });
+});
+
 test("no two runs share id or secret", () => {
   const [one, other] = [1, 2].map(() => createRun({ coordinator: COORDINATOR, worldSize: 1, numSlots: 1 }));
   expect(one!.runId).not.toBe(other!.runId);

@@ -186,7 +186,7 @@ describe("ranks that do not fit, told to both sides", () => {
     const { address } = await openCoordinator(2);
     const both = [joinAs(0, 2, address), joinAs(1, 2, address, { join: { version: "1.1.0" } })];
     const message =
-      "Different versions of shardrun: rank 1 (hosta, pid 101) runs 1.1.0, rank 0 (hosta, pid 100) runs 1.0.0. " +
+      "Different versions of shardrun: rank 1 (hosta, PID 101) runs 1.1.0, rank 0 (hosta, PID 100) runs 1.0.0. " +
       "Install the same version for all ranks.";
     expect(await Promise.all(both.map(settle))).toEqual([refusal(message), refusal(message)]);
   });
@@ -195,8 +195,8 @@ describe("ranks that do not fit, told to both sides", () => {
     const { address } = await openCoordinator(2);
     const both = [joinAs(0, 2, address), joinAs(1, 3, address)];
     const message =
-      "Different worlds: rank 1 (hosta, pid 101) expects 3 ranks (OMPI_COMM_WORLD_SIZE), " +
-      "rank 0 (hosta, pid 100) expects 2 (OMPI_COMM_WORLD_SIZE). Start all ranks with the same number.";
+      "Different worlds: rank 1 (hosta, PID 101) expects 3 ranks (OMPI_COMM_WORLD_SIZE), " +
+      "rank 0 (hosta, PID 100) expects 2 (OMPI_COMM_WORLD_SIZE). Start all ranks with the same number.";
     expect(await Promise.all(both.map(settle))).toEqual([refusal(message), refusal(message)]);
   });
 
@@ -204,7 +204,7 @@ describe("ranks that do not fit, told to both sides", () => {
     const { address } = await openCoordinator(2);
     const both = [joinAs(0, 2, address), joinAs(1, 2, address, { join: { rank: 4_294_967_295 } })];
     const message =
-      "Rank 4294967295 is no rank of a world of 2: rank 4294967295 (hosta, pid 101) claims it. Start it with a rank from 0 to 1.";
+      "Rank 4294967295 is no rank of a world of 2: rank 4294967295 (hosta, PID 101) claims it. Start it with a rank from 0 to 1.";
     expect(await Promise.all(both.map(settle))).toEqual([refusal(message), refusal(message)]);
   });
 
@@ -215,7 +215,7 @@ describe("ranks that do not fit, told to both sides", () => {
     await sleep(100);
     const second = settle(joinAs(1, 3, address, { join: { process: processOf(1, 999) } }));
     const message =
-      "Two processes claim to be rank 1: hosta, pid 101 joined first, then hosta, pid 999. " +
+      "Two processes claim to be rank 1: hosta, PID 101 joined first, then hosta, PID 999. " +
       "Give each its own rank; a child process that a rank starts must not inherit its SHARDRUN_* variables.";
     expect(await Promise.all([first, root, second])).toEqual([refusal(message), refusal(message), refusal(message)]);
   });
@@ -224,7 +224,7 @@ describe("ranks that do not fit, told to both sides", () => {
     const { address } = await openCoordinator(1);
     const root = await joinAs(0, 1, address);
     const message =
-      "Two processes claim to be rank 0: hosta, pid 100 joined first, then hosta, pid 999. " +
+      "Two processes claim to be rank 0: hosta, PID 100 joined first, then hosta, PID 999. " +
       "Give each its own rank; a child process that a rank starts must not inherit its SHARDRUN_* variables.";
     expect(await settle(joinAs(0, 1, address, { join: { process: processOf(0, 999) } }))).toEqual(refusal(message));
     await sleep(100);
@@ -437,7 +437,7 @@ describe("the end of a rank", () => {
     await sleep(100);
     cable.cut();
     const message = expect.stringMatching(
-      /^Rank 1 \(hosta, pid 101\) was lost: its connection closed before all ranks had joined, \d+ ms after its last sign of life\.$/,
+      /^Rank 1 \(hosta, PID 101\) was lost: its connection closed before all ranks had joined, \d+ ms after its last sign of life\.$/,
     );
     expect(await root).toMatchObject({ name: RendezvousError.name, rank: 1, host: "hosta", message });
     expect(await settle(joinAs(2, 3, address))).toMatchObject({ name: RendezvousError.name, rank: 1, message });
