@@ -31,8 +31,18 @@ interface AttentionOptions {
   readonly heads: HeadLayout;
   /** Factor of the scores before the softmax. */
   readonly scale: number;
-  /** Names of the tables when positions are rotary. */
-  readonly rotary?: { readonly cos: string; readonly sin: string };
+  /** Scaled scores x become cap * tanh(x / cap). */
+  readonly scoreCap?: number | undefined;
+  /** Positions that a token sees, its own included. */
+  readonly window?: number | undefined;
+  /** When positions are rotary. */
+  readonly rotary?: RotaryTableNames;
+}
+
+/** cos and sin of every position, [maxPositions, H/2] each. */
+export interface RotaryTableNames {
+  readonly cos: string;
+  readonly sin: string;
 }
 
 /** float32 in ONNX's numbering of types. */
@@ -85,6 +95,18 @@ export class GraphBuilder {
     return this.weight(name, shape, { kind: "inline", dataType: "float32", shape, bytes });
   }
 
+  /** Adds a float32 [1] that broadcasts to anything; the same name may be added again. */
+  scalar(name: string, value: number): string {
+    return this.weights.has(name) ? name : this.constant(name, [1], Float32Array.of(value));
+  }
+
+  /** Adds a list of sizes. */
+  private integers(name: string, values: readonly number[]): string {
+    const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    const shape = [values.length];
+    return this.weight(name, shape, { kind: "inline", dataType: "int64", shape, bytes }, "int64");
+  }
+
   /** Adds a node; its first output carries the node's name unless `outputs` says otherwise. */
   node(opType: string, name: string, inputs: readonly string[], options: NodeOptions = {}): string {
     const { domain = "", outputs = [name], attributes = {} } = options;
@@ -110,6 +132,25 @@ export class GraphBuilder {
 
   multiply(name: string, a: string, b: string): string {
     return this.node("Mul", name, [a, b]);
+  }
+
+  /** The parts of x's last axis, of these widths. */
+  split(name: string, x: string, widths: readonly number[], outputs: readonly string[]): string[] {
+    const inputs = [x, this.integers(`${name}.widths`, widths)];
+    this.node("Split", name, inputs, { outputs, attributes: { axis: int(-1) } });
+    return [...outputs];
+  }
+
+  /** The same elements under another shape; 0 keeps a size. */
+  reshape(name: string, x: string, shape: readonly number[]): string {
+    return this.node("Reshape", name, [x, this.integers(`${name}.shape`, shape)]);
+  }
+
+  /** cap * tanh(x / cap): close to x when small, never beyond the cap. */
+  cap(name: string, x: string, cap: number, output = name): string {
+    const limit = this.scalar(`${name}.limit`, cap);
+    const share = this.node("Tanh", `${name}.tanh`, [this.node("Div", `${name}.share`, [x, limit])]);
+    return this.node("Mul", name, [share, limit], { outputs: [output] });
   }
 
   /** Rows of a table [V, D] for ids [B, S]: [B, S, D]. It stays in its stored data type: only the rows asked for are converted. */
@@ -144,12 +185,16 @@ export class GraphBuilder {
     return { norm, sum };
   }
 
-  /** Causal attention over the cache, which it extends. qkv: [B, S, (N+2K)*H], heads packed q|k|v. Returns [B, S, N*H]. */
-  attention(name: string, qkv: string, options: AttentionOptions): string {
-    const { layer, numHeads, numKeyValueHeads, heads, scale, rotary } = options;
+  /**
+   * Causal attention over the cache, which it extends. Returns [B, S, N*H].
+   * @param qkv [B, S, (N+2K)*H], heads packed q|k|v, or the three apart
+   */
+  attention(name: string, qkv: string | readonly [string, string, string], options: AttentionOptions): string {
+    const { layer, numHeads, numKeyValueHeads, heads, scale, scoreCap, window, rotary } = options;
     const key = this.addCacheTensor(layer, "key", numKeyValueHeads, heads.paddedHeadDim);
     const value = this.addCacheTensor(layer, "value", numKeyValueHeads, heads.paddedHeadDim);
-    const inputs = [qkv, "", "", key.past, value.past, "seqlens_k", "total_sequence_length"];
+    const [q, k, v] = typeof qkv === "string" ? [qkv, "", ""] : qkv;
+    const inputs = [q, k, v, key.past, value.past, "seqlens_k", "total_sequence_length"];
     if (rotary !== undefined) inputs.push(rotary.cos, rotary.sin);
     return this.node("GroupQueryAttention", name, inputs, {
       domain: "com.microsoft",
@@ -159,6 +204,8 @@ export class GraphBuilder {
         kv_num_heads: int(numKeyValueHeads),
         scale: float(scale),
         do_rotary: int(rotary === undefined ? 0 : 1),
+        ...(scoreCap !== undefined && { softcap: float(scoreCap) }),
+        ...(window !== undefined && { local_window_size: int(window) }),
       },
     });
   }
@@ -191,11 +238,14 @@ export class GraphBuilder {
   /**
    * From the last norm x [B, S, D] to the outputs hidden_states [B, M, D] and logits [B, M, V], for the wanted positions only.
    * The head's matrix [V, D] is a weight of its own even when its tensor is also the embedding: the two are cut differently.
+   * @param cap logits x become cap * tanh(x / cap)
    */
-  head(x: string, source: FileSource): void {
+  head(x: string, source: FileSource, cap?: number): void {
     const [vocabSize, hiddenSize] = source.shape as [number, number];
     const hidden = this.node("Gather", "hidden_states", [x, "logits_positions"], { attributes: { axis: int(1) } });
-    const logits = this.linear("lm_head", hidden, this.weight(HEAD_NAME, source.shape, source), undefined, "logits");
+    const matrix = this.weight(HEAD_NAME, source.shape, source);
+    const product = this.linear("lm_head", hidden, matrix, undefined, cap === undefined ? "logits" : "lm_head");
+    const logits = cap === undefined ? product : this.cap("logits_cap", product, cap, "logits");
     this.outputs.unshift(
       { name: logits, dataType: "float32", shape: ["B", "M", vocabSize] },
       { name: hidden, dataType: "float32", shape: ["B", "M", hiddenSize] },

@@ -75,6 +75,11 @@ export class Settings {
     this.path = path;
   }
 
+  /** The same settings, with these values for keys that are missing; null stays null. */
+  withDefaults(defaults: Readonly<Record<string, unknown>>): Settings {
+    return new Settings(this.file, { ...defaults, ...this.values }, this.path);
+  }
+
   /** Whether the key is there and not null. */
   has(key: string): boolean {
     return this.raw(key) !== undefined;

@@ -3,7 +3,7 @@
  * a product opens a cut of plain units, and the ops that it flows through tell more about it (heads, packed parts, a partner
  * that must be dealt alike) until a second product closes it. Telling more is unification, the one operation of this file.
  *
- *     gate, up [B, S, F]           units(F), made equal by the Mul between them
+ *     gate|up  [B, S, 2F]          packed(units(F), units(F)), the two made equal by the Mul between them
  *     q|k|v    [B, S, (N+2K)*H]    packed(scaled(heads, H), scaled(kvHeads, H), scaled(kvHeads, H))
  *     attn     [B, S, N*H]         scaled(heads, H), the same heads
  */

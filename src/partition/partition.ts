@@ -4,6 +4,7 @@
  */
 import { PartitionError } from "../errors.ts";
 import { DATA_TYPE_BYTES, type Dimension, type Graph, type GraphNode, type Weight } from "../model/graph.ts";
+import { readIntegers } from "./constants.ts";
 import type { Cut } from "./cut.ts";
 import {
   localShape,
@@ -102,7 +103,8 @@ function planWeights(graph: Graph, walk: Walk, worldSize: number, deal: Deal): W
     const flow = walk.flows[n]!;
     node.inputs.forEach((name, i) => {
       const weight = graph.weights.get(name);
-      if (weight === undefined || flow.constants?.[i] !== undefined) return;
+      // Sizes, which say how to move elements, are no weights.
+      if (weight === undefined || readIntegers(weight) !== undefined) return;
       const layout = flow.reads[i] ?? REPLICATE;
       const sharding = settle(layout, deal);
       const way = wayOfReading(name, sharding);

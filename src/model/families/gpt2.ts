@@ -4,6 +4,7 @@
  * @see Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3
  */
 import { ModelError } from "../../errors.ts";
+import { ACTIVATIONS, addActivation } from "../activation.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { limitContext, type BuildOptions, type Family, type FamilyModel, type ModelSizes } from "../family.ts";
 import { GraphBuilder, type LayerNormWeights } from "../graph-builder.ts";
@@ -19,8 +20,6 @@ export const gpt2: Family = {
   ignorableTensors: /\.attn\.(masked_)?bias$/,
   build,
 };
-
-const ACTIVATIONS = ["gelu_new", "gelu_pytorch_tanh", "gelu", "relu"] as const;
 
 interface Parts {
   readonly config: Settings;
@@ -138,19 +137,9 @@ function addMlp({ config, graph, sizes, prefix }: Parts, layer: number, x: strin
     return graph.conv1d(`${name}.${projection}`, input, matrix, graph.tensor(`${stored}.bias`, [sizes[1]]));
   };
   const up = conv1d("c_fc", x, [hiddenSize, intermediateSize]);
-  return conv1d("c_proj", addActivation(graph, config, `${name}.activation`, up), [intermediateSize, hiddenSize]);
-}
-
-function addActivation(graph: GraphBuilder, config: Settings, name: string, x: string): string {
-  switch (config.choice("activation_function", ACTIVATIONS, "gelu_new")) {
-    case "gelu_new":
-    case "gelu_pytorch_tanh":
-      return graph.gelu(name, x, "tanh");
-    case "gelu":
-      return graph.gelu(name, x, "none");
-    case "relu":
-      return graph.relu(name, x);
-  }
+  const activation = config.choice("activation_function", ACTIVATIONS, "gelu_new");
+  const active = addActivation(graph, `${name}.activation`, activation, up);
+  return conv1d("c_proj", active, [intermediateSize, hiddenSize]);
 }
 
 function addNorm({ graph, sizes, prefix, epsilon }: Parts, name: string, x: string, residual: string) {

@@ -60,10 +60,10 @@ describe("llama", () => {
       "layers.0.o_proj: FusedMatMul(layers.0.attention, model.layers.0.self_attn.o_proj.weight)",
       "layers.0.post_attention_layernorm: SkipSimplifiedLayerNormalization(layers.0.o_proj, embed_tokens, " +
         "model.layers.0.post_attention_layernorm.weight)",
-      "layers.0.gate_proj: FusedMatMul(layers.0.post_attention_layernorm, model.layers.0.mlp.gate_proj.weight)",
-      "layers.0.silu: QuickGelu(layers.0.gate_proj)",
-      "layers.0.up_proj: FusedMatMul(layers.0.post_attention_layernorm, model.layers.0.mlp.up_proj.weight)",
-      "layers.0.gated: Mul(layers.0.silu, layers.0.up_proj)",
+      "layers.0.gate_up_proj: FusedMatMul(layers.0.post_attention_layernorm, model.layers.0.mlp.gate_up_proj.weight)",
+      "layers.0.split_gate_up: Split(layers.0.gate_up_proj, layers.0.split_gate_up.widths)",
+      "layers.0.activation: QuickGelu(layers.0.gate)",
+      "layers.0.gated: Mul(layers.0.activation, layers.0.up)",
       "layers.0.down_proj: FusedMatMul(layers.0.gated, model.layers.0.mlp.down_proj.weight)",
       "norm: SkipSimplifiedLayerNormalization(layers.0.down_proj, layers.0.post_attention_layernorm.residual, model.norm.weight)",
       "hidden_states: Gather(norm, logits_positions)",
@@ -138,8 +138,7 @@ describe("llama", () => {
     expect(print(model.graph).filter((line) => line.includes("Add("))).toEqual([
       "layers.0.qkv_proj.add_bias: Add(layers.0.qkv_proj, model.layers.0.self_attn.qkv_proj.bias)",
       "layers.0.o_proj.add_bias: Add(layers.0.o_proj, model.layers.0.self_attn.o_proj.bias)",
-      "layers.0.gate_proj.add_bias: Add(layers.0.gate_proj, model.layers.0.mlp.gate_proj.bias)",
-      "layers.0.up_proj.add_bias: Add(layers.0.up_proj, model.layers.0.mlp.up_proj.bias)",
+      "layers.0.gate_up_proj.add_bias: Add(layers.0.gate_up_proj, model.layers.0.mlp.gate_up_proj.bias)",
       "layers.0.down_proj.add_bias: Add(layers.0.down_proj, model.layers.0.mlp.down_proj.bias)",
     ]);
     expect(shapeOf(model, "model.layers.0.self_attn.qkv_proj.bias")).toEqual([5 * 16]);
@@ -148,8 +147,9 @@ describe("llama", () => {
   test.each<[string, Record<string, unknown>, (file: string) => string]>([
     [
       "another activation",
-      { hidden_act: "gelu" },
-      (file) => `"hidden_act" in "${file}": expected one of "silu", received "gelu".`,
+      { hidden_act: "tanh" },
+      (file) =>
+        `"hidden_act" in "${file}": expected one of "silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", received "tanh".`,
     ],
     [
       "heads that do not divide",
@@ -258,9 +258,9 @@ describe("gpt2", () => {
   test.each<[string, Record<string, unknown>, (file: string) => string]>([
     [
       "another activation",
-      { activation_function: "silu" },
+      { activation_function: "tanh" },
       (file) =>
-        `"activation_function" in "${file}": expected one of "gelu_new", "gelu_pytorch_tanh", "gelu", "relu", received "silu".`,
+        `"activation_function" in "${file}": expected one of "silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", received "tanh".`,
     ],
     ["heads that do not divide", { n_head: 5 }, (file) => `"n_embd" 24 in "${file}" must be a multiple of "n_head" 5.`],
     [

@@ -202,7 +202,7 @@ test("the same weights in float32, float16 and bfloat16, one file or three, give
       return (await loadModel(directory)).graph.weights;
     }),
   );
-  for (const name of models[0]!.keys()) {
+  for (const { name } of [...models[0]!.values()].filter(({ dataType }) => dataType !== "int64")) {
     const [float32, float16, bfloat16] = models.map((weights) =>
       materialise({ ...weights.get(name)!, dataType: "float32" }),
     );

@@ -18,8 +18,7 @@ layer  node                      weight        sharding                     coll
 0      attention                 2 x [256, 8]  Replicate                    -                      16.0 KiB f32
 0-3    o_proj                    [96, 96]      Shard(1) rowParallel         allReduce [B, S, 96]   6.0 KiB - 12.0 KiB f32
 0-3    post_attention_layernorm  [96]          Replicate                    -                      384 B f32
-0-3    gate_proj                 [256, 96]     Shard(0) columnParallel      -                      24.0 KiB f32
-0-3    up_proj                   [256, 96]     Shard(0) columnParallel      -                      24.0 KiB f32
+0-3    gate_up_proj              [512, 96]     Shard(0) columnParallel      -                      48.0 KiB f32
 0-3    down_proj                 [96, 256]     Shard(1) rowParallel         allReduce [B, S, 96]   24.0 KiB f32
 -      norm                      [96]          Replicate                    -                      384 B f32
 -      lm_head                   [576, 96]     Shard(0) vocabularyParallel  allGather [B, M, 576]  54.0 KiB f32
@@ -77,6 +76,6 @@ test("one rank holds everything, and says so", () => {
   const lines = printPlan(partition(demo.graph, { worldSize: 1 })).split("\n");
   expect(lines).toContain("collectives: 0 per step; each rank hands over 0 B per token");
   expect(lines.filter((line) => line.includes("one rank holds everything"))).toEqual([
-    "  1.7 MiB    qkv_proj, o_proj, gate_proj, up_proj, down_proj, lm_head: one rank holds everything",
+    "  1.7 MiB    qkv_proj, o_proj, gate_up_proj, down_proj, lm_head: one rank holds everything",
   ]);
 });

@@ -1,0 +1,82 @@
+/**
+ * What tells the decoders of the Llama line apart, as data: each family file fills in one DecoderDesign, and the builders beside
+ * this file read it. Whatever all of them share (one product for q|k|v, rotary positions, gated feed-forward, RMS norms of
+ * running sums) is not said here but done there.
+ */
+import type { Activation } from "../activation.ts";
+import { readRotaryFrequencies } from "../rotary.ts";
+import type { Settings } from "../settings.ts";
+import type { ModelSizes } from "../family.ts";
+
+export interface DecoderDesign {
+  readonly norms: LayerNorms;
+  /** Added to the variance under the root. */
+  readonly epsilon: number;
+  /** Norm weights are stored as what they differ from 1 by. */
+  readonly normsStoreDifference: boolean;
+  readonly biases: {
+    readonly qkv: boolean;
+    /** Of the product behind attention. */
+    readonly output: boolean;
+    readonly feedForward: boolean;
+  };
+  /** Each head of q and k has a norm of its own, `q_norm` and `k_norm`, before it is turned. */
+  readonly normalisesHeads: boolean;
+  /** The checkpoint stores `qkv_proj` and `gate_up_proj`, not their parts. */
+  readonly storesPacked: boolean;
+  readonly activation: Activation;
+  /** Factor of the token embedding; 1: none. */
+  readonly embeddingScale: number;
+  /** Factor of the attention scores. */
+  readonly scoreScale: number;
+  /** Attention scores x become cap * tanh(x / cap); undefined: they stay. */
+  readonly scoreCap: number | undefined;
+  /** The same for logits. */
+  readonly logitCap: number | undefined;
+  /** What a config means that does not say tie_word_embeddings. */
+  readonly tiedByDefault: boolean;
+  readonly layer: (index: number) => LayerDesign;
+}
+
+/** Names of a layer's norms; one that is left out is not there. */
+export interface LayerNorms {
+  readonly beforeAttention: string;
+  /** Of what attention gives, before that is added to the running sum. */
+  readonly afterAttention?: string;
+  readonly beforeFeedForward: string;
+  readonly afterFeedForward?: string;
+}
+
+/** What may differ from layer to layer. */
+export interface LayerDesign {
+  readonly rotary: RotaryDesign;
+  /** Positions that a token sees, its own included; undefined: all before it. */
+  readonly window: number | undefined;
+}
+
+/** One pair of tables, shared by all layers that name it. */
+export interface RotaryDesign {
+  readonly name: string;
+  /** Angle per position of each pair, [H/2]. */
+  readonly frequencies: Float32Array;
+}
+
+/** Llama without any option; families change what differs. */
+export function plainDesign(config: Settings, sizes: ModelSizes): DecoderDesign {
+  const rotary = { name: "rotary", frequencies: readRotaryFrequencies(config, sizes.headDim) };
+  return {
+    norms: { beforeAttention: "input_layernorm", beforeFeedForward: "post_attention_layernorm" },
+    epsilon: config.positive("rms_norm_eps", 1e-6),
+    normsStoreDifference: false,
+    biases: { qkv: false, output: false, feedForward: false },
+    normalisesHeads: false,
+    storesPacked: false,
+    activation: "silu",
+    embeddingScale: 1,
+    scoreScale: 1 / Math.sqrt(sizes.headDim),
+    scoreCap: undefined,
+    logitCap: undefined,
+    tiedByDefault: false,
+    layer: () => ({ rotary, window: undefined }),
+  };
+}

@@ -1,0 +1,43 @@
+/** The sizes of a decoder from config.json, in the keys that the Llama line shares, checked against each other. */
+import { ModelError } from "../../errors.ts";
+import { limitContext, type BuildOptions, type ModelSizes } from "../family.ts";
+import { layOutHeads, type HeadLayout } from "../head-padding.ts";
+import type { Settings } from "../settings.ts";
+
+/**
+ * Reads the sizes, and how heads lie in the graph.
+ * @throws {ModelError} when sizes contradict each other
+ */
+export function readDecoderSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes; heads: HeadLayout } {
+  const hiddenSize = config.integer("hidden_size");
+  const numAttentionHeads = config.integer("num_attention_heads");
+  const numKeyValueHeads = config.integer("num_key_value_heads", numAttentionHeads);
+  if (numAttentionHeads % numKeyValueHeads !== 0) {
+    throw new ModelError(
+      `"num_attention_heads" ${numAttentionHeads} in "${config.file}" must be a multiple of "num_key_value_heads" ${numKeyValueHeads}.`,
+    );
+  }
+  if (!config.has("head_dim") && hiddenSize % numAttentionHeads !== 0) {
+    throw new ModelError(
+      `"hidden_size" ${hiddenSize} in "${config.file}" must be a multiple of "num_attention_heads" ${numAttentionHeads}, ` +
+        `or "head_dim" must be given.`,
+    );
+  }
+  const headDim = config.integer("head_dim", hiddenSize / numAttentionHeads);
+  if (headDim % 2 !== 0) {
+    throw new ModelError(`Heads of size ${headDim} in "${config.file}": rotary positions need an even size.`);
+  }
+  const heads = layOutHeads(headDim, true);
+  const sizes = {
+    vocabSize: config.integer("vocab_size"),
+    hiddenSize,
+    intermediateSize: config.integer("intermediate_size"),
+    numHiddenLayers: config.integer("num_hidden_layers"),
+    numAttentionHeads,
+    numKeyValueHeads,
+    headDim,
+    paddedHeadDim: heads.paddedHeadDim,
+    maxPositions: limitContext(config.integer("max_position_embeddings"), options),
+  };
+  return { sizes, heads };
+}
