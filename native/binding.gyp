@@ -5,6 +5,7 @@
       "target_name": "shardrun",
       "sources": [
         "common/abort_flag.cc",
+        "common/file_lock.cc",
         "common/sha256.cc",
         "common/task_thread.cc",
         "transport/address.cc",
@@ -34,6 +35,7 @@
         "binding/task_promise.cc",
         "binding/arguments.cc",
         "binding/memory_binding.cc",
+        "binding/file_lock_binding.cc",
         "binding/communicator_arguments.cc",
         "binding/listener_binding.cc",
         "binding/communicator_binding.cc",

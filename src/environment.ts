@@ -156,9 +156,14 @@ export function readEnvironment(env: Variables = process.env): Environment {
   };
 }
 
-/** Where files that can be made again are kept: XDG_CACHE_HOME/shardrun, else ~/.cache/shardrun. */
+/** Where files that can be made again are kept: SHARDRUN_CACHE, else XDG_CACHE_HOME/shardrun, else ~/.cache/shardrun. */
 export function cacheDirectory(env: Variables = process.env): string {
-  return join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "shardrun");
+  return env["SHARDRUN_CACHE"] || join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "shardrun");
+}
+
+/** SHARDRUN_CACHE_LIMIT as it was typed; undefined when it was not. */
+export function cacheLimit(env: Variables = process.env): string | undefined {
+  return env["SHARDRUN_CACHE_LIMIT"] || undefined;
 }
 
 /** All variables of this process, for handing on to a child. */

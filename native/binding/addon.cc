@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "communicator_binding.h"
+#include "file_lock_binding.h"
 #include "memory_binding.h"
 #include "session_binding.h"
 
@@ -11,6 +12,7 @@ namespace {
 Napi::Object RegisterAddon(Napi::Env env, Napi::Object exports) {
   shardrun::RegisterCommunicator(env, exports);
   shardrun::RegisterMemory(env, exports);
+  shardrun::RegisterFileLock(env, exports);
   shardrun::RegisterSession(env, exports);
   return exports;
 }

@@ -194,6 +194,13 @@ export interface Session {
   close(): Promise<void>;
 }
 
+/** A lock on a file that ends with release() or with the process, however that ends. */
+export interface FileLock {
+  /** An exclusive lock becomes a shared one. */
+  share(): void;
+  release(): void;
+}
+
 export interface NativeAddon {
   /** Opens libonnxruntime at this path (once per process) and checks its API; returns its version string. */
   openRuntime(libraryPath: string): string;
@@ -205,6 +212,12 @@ export interface NativeAddon {
   createKeyValueCache(options: KeyValueCacheOptions): KeyValueCache;
   /** Maps bytes [offset, offset + numBytes) of a file read-only; any alignment of offset. */
   readonly mapFile: (path: string, offset: number, numBytes: number) => Uint8Array;
+  /**
+   * Takes the lock of an existing file without waiting; undefined when others hold it, or when the path has come to name another
+   * file meanwhile.
+   * @throws {UsageError} when the file cannot be opened, or its file system knows no locks
+   */
+  readonly lockFile: (path: string, kind: "shared" | "exclusive") => FileLock | undefined;
   /** Aborts every communicator of this process. From any thread. */
   abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */

@@ -2,7 +2,7 @@
  * Writes a checkpoint of any known family with random weights, from nothing but a config.json: speed and memory depend on
  * shapes, not on values, so they can be measured without a download. The family itself says which tensors it needs.
  */
-import { mkdirSync, openSync, closeSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { openSync, closeSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { Checkpoint, type FileSource } from "./checkpoint.ts";
 import { findFamily } from "./families.ts";
@@ -24,20 +24,29 @@ class WantedTensors extends Checkpoint {
   }
 }
 
+/** A checkpoint that can be written: config.json and model.safetensors (bfloat16). */
+export interface RandomCheckpoint {
+  readonly bytes: number;
+  /** Fills an empty directory. */
+  write(directory: string): void;
+}
+
 /**
- * Writes config.json and model.safetensors (bfloat16) to a directory that appears only when it is complete.
+ * @param origin names the config in errors
  * @throws {ModelError} when the config is of no known family or asks for what the family does not support
  */
-export function writeRandomCheckpoint(directory: string, config: Record<string, unknown>, seed = 1): void {
-  const settings = new Settings(join(directory, "config.json"), config);
-  const wanted = new WantedTensors(directory, new Map());
+export function planRandomCheckpoint(origin: string, config: Record<string, unknown>, seed = 1): RandomCheckpoint {
+  const settings = new Settings(origin, config);
+  const wanted = new WantedTensors("", new Map());
   findFamily(settings).build(settings, wanted, {});
-  const draft = `${directory}.${process.pid}`;
-  rmSync(draft, { recursive: true, force: true });
-  mkdirSync(draft, { recursive: true });
-  writeFileSync(join(draft, "config.json"), JSON.stringify(config, undefined, 2));
-  writeTensors(join(draft, "model.safetensors"), wanted.shapes, seed);
-  renameSync(draft, directory);
+  const { shapes } = wanted;
+  return {
+    bytes: [...shapes.values()].reduce((sum, shape) => sum + countElements(shape) * BYTES_PER_ELEMENT, 0),
+    write(directory) {
+      writeFileSync(join(directory, "config.json"), JSON.stringify(config, undefined, 2));
+      writeTensors(join(directory, "model.safetensors"), shapes, seed);
+    },
+  };
 }
 
 function writeTensors(file: string, shapes: ReadonlyMap<string, readonly number[]>, seed: number): void {

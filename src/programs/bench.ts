@@ -1,15 +1,17 @@
 /**
  * `shardrun bench`: how fast a model runs here, and where the time of a step goes. With --config it needs no checkpoint:
- * one with random weights of that shape is written once into a cache directory.
+ * one with random weights of that shape is kept in the cache.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { Generator, type GeneratorStatistics } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
-import { cacheDirectory, ROOT_RANK } from "../environment.ts";
+import { native } from "../collective/native.ts";
+import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
-import { writeRandomCheckpoint } from "../model/random-checkpoint.ts";
+import { planRandomCheckpoint } from "../model/random-checkpoint.ts";
+import { Cache } from "../shards/cache.ts";
+import { formatByteSize, readCacheSettings } from "../shards/cache-settings.ts";
 import { BENCH_CONFIGS } from "./bench-configs.ts";
 import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
@@ -44,7 +46,7 @@ export const bench: Program = {
     if (MpiInfo.getCurRank() !== ROOT_RANK) {
       return 0; // follows: the engine serves rank 0
     }
-    const directory = chooseModel(options);
+    const directory = await chooseModel(options);
     const loadOptions = readLoadOptions(options);
     const started = performance.now();
     await using generator = await Generator.load(directory, loadOptions);
@@ -80,19 +82,24 @@ export const bench: Program = {
 };
 
 /** The checkpoint named by --model, or one with random weights of the shape that --config names. */
-function chooseModel(options: ProgramArguments): string {
+async function chooseModel(options: ProgramArguments): Promise<string> {
   const name = readText(options, "config");
   if (name === undefined) {
     return readModelDirectory(options);
   }
   const config = BENCH_CONFIGS[name] ?? readConfigFile(name);
+  const checkpoint = planRandomCheckpoint(`--config ${name}`, config);
   const key = createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
-  const directory = join(cacheDirectory(), "bench", key);
-  if (!existsSync(directory)) {
-    mkdirSync(join(directory, ".."), { recursive: true });
-    writeRandomCheckpoint(directory, config);
+  const entry = await new Cache(readCacheSettings(), native().lockFile).openOrMake(
+    { kind: "checkpoint", key, label: `random weights of ${name}`, expectedBytes: checkpoint.bytes },
+    (draft) => checkpoint.write(draft),
+  );
+  if (entry === undefined) {
+    throw new UsageError(
+      `--config ${name} needs ${formatByteSize(checkpoint.bytes)} in the cache for a checkpoint of random weights, and cannot have them.`,
+    );
   }
-  return directory;
+  return entry.directory;
 }
 
 function readConfigFile(file: string): Record<string, unknown> {

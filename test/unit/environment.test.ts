@@ -1,6 +1,7 @@
-import { hostname } from "node:os";
+import { homedir, hostname } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
-import { readEnvironment, type Variables } from "../../src/environment.ts";
+import { cacheDirectory, cacheLimit, readEnvironment, type Variables } from "../../src/environment.ts";
 import { UsageError } from "../../src/errors.ts";
 
 const HOST = hostname();
@@ -305,5 +306,20 @@ describe("what is refused", () => {
     [{ OMP_NUM_THREADS: "many" }, 'OMP_NUM_THREADS is "many": expected an integer, 1 or more.'],
   ])("%j", (env, message) => {
     expect(() => readEnvironment(env)).toThrow(expect.objectContaining({ name: UsageError.name, message }));
+  });
+});
+
+describe("the cache", () => {
+  test.each([
+    [{ SHARDRUN_CACHE: "/big/cache", XDG_CACHE_HOME: "/xdg" }, "/big/cache"],
+    [{ SHARDRUN_CACHE: "", XDG_CACHE_HOME: "/xdg" }, "/xdg/shardrun"],
+    [{}, join(homedir(), ".cache/shardrun")],
+  ])("%j lies in %s", (env, directory) => {
+    expect(cacheDirectory(env)).toBe(directory);
+  });
+
+  test("its limit is what was typed", () => {
+    expect(cacheLimit({ SHARDRUN_CACHE_LIMIT: "20GB" })).toBe("20GB");
+    expect(cacheLimit({ SHARDRUN_CACHE_LIMIT: "" })).toBeUndefined();
   });
 });
