@@ -44,6 +44,8 @@ export interface Environment {
   readonly masterPort: number | undefined;
   /** Name or address of the interface through which other hosts reach this rank; undefined: the one that leads to rank 0. */
   readonly networkInterface: string | undefined;
+  /** How much of a model each rank of the world takes, compared with the others; undefined: all the same. */
+  readonly rankWeights: readonly number[] | undefined;
   /** Certificates for the control channel between hosts; undefined: the run's secret alone. */
   readonly tls: TlsFiles | undefined;
   /** The file descriptor whose closing means that the launcher's agent is gone. */
@@ -147,6 +149,7 @@ export function readEnvironment(env: Variables = process.env): Environment {
     masterAddress: env["MASTER_ADDR"] || undefined,
     masterPort: readMasterPort(env),
     networkInterface: env["SHARDRUN_INTERFACE"] || undefined,
+    rankWeights: readRankWeights(env, identity),
     tls: readTlsFiles(env),
     agentFd: readAgentFd(env),
     startTimeoutMs: readInteger("SHARDRUN_START_TIMEOUT_MS", env, 1) ?? DEFAULT_START_TIMEOUT_MS,
@@ -336,6 +339,17 @@ function readTlsFiles(env: Variables): TlsFiles | undefined {
     );
   }
   return { certificateFile: env[certificate]!, keyFile: env[key]!, authorityFile: env[authority] || undefined };
+}
+
+/** One weight for each rank, separated by commas; a process without other ranks has no use for them. */
+function readRankWeights(env: Variables, { engine, worldSize }: WorldIdentity): readonly number[] | undefined {
+  const value = env["SHARDRUN_RANK_WEIGHTS"];
+  if (!value || engine === "none") return undefined;
+  const weights = value.split(",").map((text) => (text.trim() === "" ? NaN : Number(text)));
+  if (weights.length !== worldSize || !weights.every((weight) => weight > 0 && weight < Infinity)) {
+    throw malformed("SHARDRUN_RANK_WEIGHTS", value, `a positive number for each of the ${worldSize} ranks, e.g. 1,0.5`);
+  }
+  return weights;
 }
 
 /** Only the process that the agent itself started has the descriptor; where that is npx or tsx, its child has another one there. */

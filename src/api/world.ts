@@ -35,7 +35,7 @@ export function shareWorld(): EngineOfModel | undefined {
 /** An engine for a model of this process alone. */
 export function startAlone(): EngineOfModel {
   const identity = { ...environment.identity, rank: 0, worldSize: 1, localRank: 0 };
-  const engine = new Engine({ ...environment, identity, agentFd: undefined });
+  const engine = new Engine({ ...environment, identity, agentFd: undefined, rankWeights: undefined });
   return { engine, isLeader: true, close: () => engine.close() };
 }
 

@@ -15,11 +15,14 @@ export class Service {
   readonly #schedulers = new Map<number, Scheduler>();
   readonly #cancellations = new Map<number, AbortController>();
   readonly #post: (message: FromEngine) => void;
+  readonly #rankWeights: readonly number[] | undefined;
   #numModels = 0;
 
-  constructor(leader: Leader, post: (message: FromEngine) => void) {
+  /** @param rankWeights how much of each model a rank takes, compared with the others */
+  constructor(leader: Leader, post: (message: FromEngine) => void, rankWeights?: readonly number[]) {
     this.#leader = leader;
     this.#post = post;
+    this.#rankWeights = rankWeights;
   }
 
   /** Carries out one request and posts its reply or its error. */
@@ -71,7 +74,8 @@ export class Service {
 
   async #load(load: LoadRequest): Promise<Replies["load"]> {
     const { directory, vocabSize, maxContext, intraThreads, verify } = load;
-    const specification = { directory, maxContext, numRows: NUM_ROWS, intraThreads, verify };
+    const rankWeights = this.#rankWeights;
+    const specification = { directory, maxContext, numRows: NUM_ROWS, intraThreads, verify, rankWeights };
     const model = this.#numModels++;
     await this.#leader.load(model, specification);
     this.#schedulers.set(model, new Scheduler(this.#leader, model, specification, vocabSize));

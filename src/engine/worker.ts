@@ -56,7 +56,7 @@ function lead(): void {
     const leader = new Leader(new Rank(communicator, host), (error) =>
       membership?.reportFailure(ownRank, error.message),
     );
-    return { service: new Service(leader, post), membership };
+    return { service: new Service(leader, post, settings.rankWeights), membership };
   });
   opened.catch(() => undefined); // told to each request
   port.on("message", (message: ToEngine) => {

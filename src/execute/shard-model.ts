@@ -74,7 +74,7 @@ export class ShardModel {
     communicator: Communicator,
   ): Promise<ShardModel> {
     const { rank, worldSize } = communicator;
-    const plan = partition(model.graph, { worldSize });
+    const plan = partition(model.graph, { worldSize, rankWeights: specification.rankWeights });
     const graph = shardGraph(model.graph, plan, rank);
     const addon = native();
     const materialised = materialiseGraph(graph, addon.mapFile);

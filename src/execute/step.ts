@@ -12,6 +12,8 @@ export interface ModelSpecification {
   readonly numRows: number;
   /** Threads of each rank's session. */
   readonly intraThreads: number;
+  /** How much each rank takes, compared with the others; undefined: all the same. */
+  readonly rankWeights?: readonly number[] | undefined;
   /** Compare a hash of every step's hidden states over the ranks. */
   readonly verify: boolean;
 }

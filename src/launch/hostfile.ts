@@ -3,7 +3,7 @@
  *
  *     # comment; C's two kinds of comments are understood too
  *     hosta slots=2 max_slots=4
- *     user@hostb slots = 2 port=2222    the port of its sshd is our own addition
+ *     user@hostb slots = 2 port=2222 weight=0.5 devices=0,1    the last three are our own additions
  *     192.168.0.7                  no slots: as many as it has cores
  *     ^hostc                       never use this one
  *
@@ -13,16 +13,14 @@
 import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { HostfileError } from "../errors.ts";
+import { type HostSettings, SETTING_OF_KEY } from "./hostfile-settings.ts";
 import { canonicalHostName, groupByHost } from "./this-host.ts";
 
-/** A host as a hostfile describes it, all of its lines together. */
-export interface HostfileHost {
+/** A host as a hostfile describes it, all of its lines together; without slots it has as many as cores. */
+export interface HostfileHost extends Omit<HostSettings, "maxSlots"> {
   readonly name: string;
-  /** As whom ssh logs in, and at which port; undefined: as the user's ssh configuration says. */
+  /** As whom ssh logs in; undefined: as the user's ssh configuration says. */
   readonly user?: string;
-  readonly port?: number;
-  /** Undefined: as many as the host has cores. */
-  readonly slots?: number;
 }
 
 /** Reads a hostfile from disk. @throws {HostfileError} when it is missing or malformed */
@@ -57,12 +55,8 @@ interface Token {
   readonly column: number;
 }
 
-interface HostLine {
-  readonly name: string;
+interface HostLine extends HostfileHost {
   readonly isExcluded: boolean;
-  readonly user?: string;
-  readonly port?: number;
-  readonly slots?: number;
   readonly place: string;
   readonly line: number;
 }
@@ -103,47 +97,37 @@ function splitIntoLines(tokens: readonly Token[]): readonly (readonly Token[])[]
   return lines.filter((line) => line.length > 0);
 }
 
-type Setting = "slots" | "maxSlots" | "port";
-
-/** All spellings that Open MPI takes for the same thing, and the port, which is ours. */
-const SETTING_OF_KEY: ReadonlyMap<string, Setting> = new Map([
-  ["port", "port"],
-  ...["slots", "cpu", "count"].flatMap((key): readonly (readonly [string, Setting])[] => [
-    [key, "slots"],
-    ...[`max_${key}`, `max-${key}`, `${key}_max`, `${key}-max`].map((maxKey) => [maxKey, "maxSlots"] as const),
-  ]),
-]);
-
 function parseLine(tokens: readonly Token[], path: string): HostLine {
   const [first, ...rest] = tokens as [Token, ...Token[]];
   const place = `${path}:${first.line}:${first.column}`;
   const host = parseHostName(first, place);
-  const values: Partial<Record<Setting, number>> = {};
+  const values: Partial<Record<keyof HostSettings, number | readonly number[]>> = {};
   for (let index = 0; index < rest.length; index += 3) {
     const key = rest[index]!;
     const hasValue = rest[index + 1]?.kind === "equals";
     const value = hasValue ? rest[index + 2] : undefined;
     const received = `"${key.text}${hasValue ? "=" : ""}${value?.text ?? ""}"`;
     const at = `${path}:${key.line}:${key.column}`;
-    const setting = SETTING_OF_KEY.get(key.text);
-    if (setting === undefined) {
-      throw new HostfileError(`${at}: expected slots=, max_slots= or port=<positive integer>, received ${received}.`);
+    const kind = SETTING_OF_KEY.get(key.text);
+    if (kind === undefined) {
+      throw new HostfileError(`${at}: expected slots=, max_slots=, port=, weight= or devices=, received ${received}.`);
     }
-    if (!/^[0-9]{1,6}$/.test(value?.text ?? "") || Number(value!.text) === 0) {
-      throw new HostfileError(`${at}: expected ${key.text}=<positive integer>, received ${received}.`);
+    const read = kind.read(value?.text ?? "");
+    if (read === undefined) {
+      throw new HostfileError(`${at}: expected ${key.text}=${kind.expected}, received ${received}.`);
     }
-    if (values[setting] !== undefined) {
+    if (values[kind.setting] !== undefined) {
       throw new HostfileError(`${at}: expected ${key.text}= once for a host, received ${received} as well.`);
     }
-    values[setting] = Number(value!.text);
+    values[kind.setting] = read;
   }
-  const { slots, maxSlots, port } = values;
+  const { slots, maxSlots, port, weight, devices } = values as HostSettings;
   if (slots !== undefined && maxSlots !== undefined && maxSlots < slots) {
     throw new HostfileError(
       `${place}: expected max_slots of at least slots=${slots}, received "max_slots=${maxSlots}".`,
     );
   }
-  return { ...host, slots: slots ?? maxSlots, port, place, line: first.line };
+  return { ...host, slots: slots ?? maxSlots, port, weight, devices, place, line: first.line };
 }
 
 function parseHostName(token: Token, place: string): Pick<HostLine, "name" | "user" | "isExcluded"> {
@@ -174,8 +158,15 @@ function mergeLines(lines: readonly HostLine[]): readonly HostfileHost[] {
     }
     const numBareLines = ofHost.length - (given === undefined ? 0 : 1);
     const slots = ofHost.length === 1 ? first.slots : (given?.slots ?? 0) + numBareLines;
-    const user = ofHost.find((line) => line.user !== undefined)?.user;
-    const port = ofHost.find((line) => line.port !== undefined)?.port;
-    return { name: first.name, user, port, slots };
+    const firstSaid = <Key extends keyof HostfileHost>(key: Key): HostfileHost[Key] | undefined =>
+      ofHost.find((line) => line[key] !== undefined)?.[key];
+    return {
+      name: first.name,
+      slots,
+      user: firstSaid("user"),
+      port: firstSaid("port"),
+      weight: firstSaid("weight"),
+      devices: firstSaid("devices"),
+    };
   });
 }

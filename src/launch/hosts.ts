@@ -4,6 +4,7 @@
 import { isIPv6 } from "node:net";
 import { UsageError } from "../errors.ts";
 import { type HostfileHost, readHostfile } from "./hostfile.ts";
+import type { HostSettings } from "./hostfile-settings.ts";
 import type { SshTarget } from "./ssh.ts";
 import { canonicalHostName, groupByHost, isThisHost, thisHostName } from "./this-host.ts";
 
@@ -13,8 +14,8 @@ export interface Host {
   readonly slots: number;
 }
 
-/** A host that was named, before its agent was asked. */
-export interface NamedHost {
+/** A host that was named, before its agent was asked, and what its ranks are to have of model and devices. */
+export interface NamedHost extends Pick<HostSettings, "weight" | "devices"> {
   readonly name: string;
   /** Undefined: as many as the host has cores, which only its agent knows. */
   readonly slots?: number;
@@ -42,8 +43,10 @@ export function chooseHosts(sources: HostSources, numCores: number): readonly Na
   if (fromFile !== undefined) requireInHostfile(fromLists, fromFile, sources.hostfile!);
   const chosen = fromLists.length > 0 ? mergeListed(fromLists, fromFile ?? []) : (fromFile ?? []);
   if (chosen.length === 0) return [{ name: thisHostName(), slots: numCores }];
-  return chosen.map(({ name, slots, user, port }) =>
-    isThisHost(name) ? { name: thisHostName(), slots: slots ?? numCores } : { name, slots, ssh: { name, user, port } },
+  return chosen.map(({ name, slots, user, port, weight, devices }) =>
+    isThisHost(name)
+      ? { name: thisHostName(), slots: slots ?? numCores, weight, devices }
+      : { name, slots, weight, devices, ssh: { name, user, port } },
   );
 }
 
@@ -73,16 +76,13 @@ function parseHostList(list: string): readonly ListedHost[] {
 }
 
 /** A host that is named several times has the sum of its slots; a hostfile knows how it is reached. */
-function mergeListed(
-  hosts: readonly ListedHost[],
-  fromFile: readonly HostfileHost[],
-): readonly Pick<HostfileHost, "name" | "slots" | "user" | "port">[] {
+function mergeListed(hosts: readonly ListedHost[], fromFile: readonly HostfileHost[]): readonly HostfileHost[] {
   return groupByHost(hosts).map((same) => {
     const [{ name, user }] = same;
     const known = fromFile.find((host) => canonicalHostName(host.name) === canonicalHostName(name));
     const takesAllCores = same.some(({ slots }) => slots === undefined);
     const slots = takesAllCores ? undefined : same.reduce((sum, host) => sum + host.slots!, 0);
-    return { name, slots, user: user ?? known?.user, port: known?.port };
+    return { ...known, name, slots, user: user ?? known?.user };
   });
 }
 

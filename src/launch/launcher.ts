@@ -18,7 +18,7 @@ import type { LaunchOptions } from "./options.ts";
 import { describeExit, exitCodeOf, findRootCause } from "./outcome.ts";
 import { countSlots, drawMap, placeRanks, type RankPlace } from "./placement.ts";
 import { listCores } from "./processors.ts";
-import { rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
+import { deviceVariables, rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
 import { RankOutput } from "./rank-output.ts";
 import { forwardSignals } from "./signals.ts";
 import { StdinFeed } from "./stdin-feed.ts";
@@ -56,7 +56,7 @@ export async function launch(options: LaunchOptions, command: readonly string[])
     const used = targets.filter(({ name }) => places.some(({ host }) => host === name));
     const hellos = await agents.connect(used);
     const greeted = used.map(({ name, ssh }, index) => ({ name, isRemote: ssh !== undefined, hello: hellos[index]! }));
-    const jobs = planJobs(options, command, variables, { numSlots: countSlots(hosts), places, hosts: greeted });
+    const jobs = planJobs(options, command, variables, { named, numSlots: countSlots(hosts), places, hosts: greeted });
     return await new Run(options, jobs, greeted, agents).finish();
   } catch (error) {
     await agents.close();
@@ -85,6 +85,7 @@ async function countSlotsOf(
 
 /** Which rank runs where, on hosts whose agents have answered. */
 interface Placement {
+  readonly named: readonly NamedHost[];
   readonly numSlots: number;
   readonly places: readonly RankPlace[];
   readonly hosts: readonly GreetedHost[];
@@ -95,7 +96,7 @@ function planJobs(
   options: LaunchOptions,
   command: readonly string[],
   variables: Variables,
-  { numSlots, places, hosts }: Placement,
+  { named, numSlots, places, hosts }: Placement,
 ): readonly AgentJob[] {
   const stdinRank = stdinRankOf(options.stdinRank ?? ROOT_RANK, places.length);
   const exports = resolveExports(options.exports, variables);
@@ -107,13 +108,15 @@ function planJobs(
     numSlots,
     coordinator,
     startTimeoutMs: options.startTimeoutMs,
+    rankWeights: weighRanks(named, places),
     tls: options.tls,
   });
   return hosts.map(({ name, isRemote, hello }): AgentJob => {
     const ofHost = places.filter(({ host }) => host === name);
+    const devices = named.find((host) => host.name === name)?.devices;
     const ranks = ofHost.map((place): RankJob => ({
       rank: place.rank,
-      environment: rankVariables(place),
+      environment: { ...rankVariables(place), ...deviceVariables(devices, place) },
       processors: bindRank(hello, place, options),
     }));
     const inherited = isRemote ? {} : definedVariables(variables);
@@ -134,6 +137,12 @@ function planJobs(
       stdinRank: ranks.some(({ rank }) => rank === stdinRank) ? stdinRank : undefined,
     };
   });
+}
+
+/** Each rank's weight, that of its host; undefined where no host that is used has any. */
+function weighRanks(named: readonly NamedHost[], places: readonly RankPlace[]): readonly number[] | undefined {
+  const weights = places.map(({ host }) => named.find(({ name }) => name === host)?.weight);
+  return weights.every((weight) => weight === undefined) ? undefined : weights.map((weight) => weight ?? 1);
 }
 
 const OWN_STREAMS = { stdout: process.stdout, stderr: process.stderr };

@@ -3,6 +3,7 @@
  * and torchrun, so that a program written for any of them finds its rank.
  */
 import { definedVariables, type Variables } from "../environment.ts";
+import { shareOf } from "./binding.ts";
 import type { RankPlace } from "./placement.ts";
 import type { RunIdentity } from "./run-identity.ts";
 
@@ -16,6 +17,7 @@ export function runVariables(run: RunIdentity): Record<string, string> {
     SHARDRUN_SECRET: run.secret,
     ...definedVariables({
       SHARDRUN_START_TIMEOUT_MS: run.startTimeoutMs?.toString(),
+      SHARDRUN_RANK_WEIGHTS: run.rankWeights?.join(","),
       SHARDRUN_TLS_CERT: run.tls?.certificateFile,
       SHARDRUN_TLS_KEY: run.tls?.keyFile,
       SHARDRUN_TLS_CA: run.tls?.authorityFile,
@@ -43,6 +45,16 @@ export function rankVariables({ rank, host, localRank, localWorldSize }: RankPla
     LOCAL_RANK: String(localRank),
     LOCAL_WORLD_SIZE: String(localWorldSize),
   };
+}
+
+/** The devices that a rank may see: its share of those that the hostfile gives its host; none are named where it names none. */
+export function deviceVariables(
+  devices: readonly number[] | undefined,
+  { localRank, localWorldSize }: RankPlace,
+): Record<string, string> {
+  if (devices === undefined) return {};
+  const visible = shareOf(devices, localRank, localWorldSize).join(",");
+  return { CUDA_VISIBLE_DEVICES: visible, HIP_VISIBLE_DEVICES: visible };
 }
 
 /** What -x asks for, and which of it could not be given. */

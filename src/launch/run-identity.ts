@@ -17,6 +17,8 @@ export interface RunIdentity {
   readonly numSlots: number;
   /** How long ranks wait for each other at the start; undefined: their own default. */
   readonly startTimeoutMs?: number;
+  /** How much of a model each rank takes, compared with the others; undefined: all the same. */
+  readonly rankWeights?: readonly number[];
   /** Certificates for the control channel, at the same paths on every host. */
   readonly tls?: TlsFiles;
 }

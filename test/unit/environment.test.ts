@@ -187,6 +187,7 @@ describe("settings", () => {
       masterAddress: undefined,
       masterPort: undefined,
       networkInterface: undefined,
+      rankWeights: undefined,
       tls: undefined,
       agentFd: undefined,
       startTimeoutMs: 30_000,
@@ -226,6 +227,13 @@ describe("settings", () => {
       tls: { certificateFile: "rank.pem", keyFile: "rank.key", authorityFile: "ca.pem" },
     });
     expect(Buffer.from(environment.secret!).toString("hex")).toBe(SECRET);
+  });
+
+  test("weights are those of the ranks of a world", () => {
+    const world = { SHARDRUN_RANK: "1", SHARDRUN_WORLD_SIZE: "3" };
+    expect(readEnvironment({ ...world, SHARDRUN_RANK_WEIGHTS: "1,0.5, 2" }).rankWeights).toEqual([1, 0.5, 2]);
+    expect(readEnvironment({ ...world, SHARDRUN_RANK_WEIGHTS: "" }).rankWeights).toBeUndefined();
+    expect(readEnvironment({ SHARDRUN_RANK_WEIGHTS: "1,0.5" }).rankWeights).toBeUndefined(); // nobody shares with it
   });
 
   test("where torchrun's agent holds MASTER_PORT, the one after it is ours", () => {
@@ -302,6 +310,10 @@ describe("what is refused", () => {
       'SHARDRUN_TLS_CERT is "rank.pem" but SHARDRUN_TLS_KEY is not set. Set SHARDRUN_TLS_CERT and SHARDRUN_TLS_KEY on every rank, ' +
         "and SHARDRUN_TLS_CA for an authority of your own; or none of them.",
     ],
+    ...["1", "1,2,3", "1,0", "1,-1", "1,", "1,x", "1,Infinity"].map((weights): [Variables, string] => [
+      { SHARDRUN_RANK: "0", SHARDRUN_WORLD_SIZE: "2", SHARDRUN_RANK_WEIGHTS: weights },
+      `SHARDRUN_RANK_WEIGHTS is "${weights}": expected a positive number for each of the 2 ranks, e.g. 1,0.5.`,
+    ]),
     [{ MASTER_PORT: "http" }, 'MASTER_PORT is "http": expected an integer, 1 or more.'],
     [{ OMP_NUM_THREADS: "many" }, 'OMP_NUM_THREADS is "many": expected an integer, 1 or more.'],
   ])("%j", (env, message) => {

@@ -55,6 +55,14 @@ test.each(["auto", "shm", "tcp"])("shardrun -np 2, collectives %s", async (colle
   expect(readAnswer(result)).toEqual({ ids: alone.ids, numRanks: 2 });
 });
 
+test("ranks of different weights hold shares of that size, and give the same answer", async () => {
+  const weights = ["-x", "SHARDRUN_RANK_WEIGHTS=3,1"];
+  const result = await runShardrun([...TWO_RANKS, ...weights, process.execPath, join(SCRIPTS, "weights.mjs")]);
+  const answer = readAnswer(result) as unknown as { ids: readonly number[]; weights: readonly [number, number] };
+  expect(answer.ids).toEqual(alone.ids);
+  expect(answer.weights[0] / answer.weights[1]).toBeGreaterThan(2);
+});
+
 test("torchrun's variables", async () => {
   const port = String(20_000 + Math.floor(Math.random() * 10_000));
   const answer = await runPair((rank) => ({

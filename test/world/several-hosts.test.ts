@@ -46,6 +46,24 @@ describeWithCluster(`three hosts (${reason ?? "as root"})`, () => {
     await expectNothingLeft();
   });
 
+  test("a host of less weight holds less of the model; devices are shared by its ranks", async () => {
+    const hostfile = "hosta slots=1 weight=3 devices=4\\nhostb slots=2 devices=0,1\\n";
+    const launch = `${process.execPath} ${COMMAND} -hostfile /tmp/hosts ${process.execPath}`;
+    const runOn = (...command: string[]) =>
+      cluster.run("hosta", ["sh", "-c", `printf '${hostfile}' > /tmp/hosts; exec ${launch} "$@"`, "sh", ...command]);
+    const script = join(import.meta.dirname, "scripts/weights.mjs");
+    const [several, one] = [await runOn(script), await runNode([script])];
+    type Answer = { ids: number[]; weights: number[] };
+    const [answer, alone] = [several, one].map(({ stdout }) => JSON.parse(stdout) as Answer);
+    expect(answer!.ids).toEqual(alone!.ids);
+    const [a, b, c] = answer!.weights as [number, number, number];
+    expect([a / b > 2, a / c > 2]).toEqual([true, true]);
+
+    const devices = await runOn("-e", "console.log(process.env.RANK, process.env.CUDA_VISIBLE_DEVICES)");
+    expect(devices.stdout.trim().split("\n").toSorted()).toEqual(["0 4", "1 0", "2 1"]);
+    await expectNothingLeft();
+  });
+
   test("kill -9 of a rank on another host names it, and ends all", async () => {
     const forever = join(import.meta.dirname, "scripts/failing.mjs");
     const command = [process.execPath, ...SIX_RANKS, process.execPath, forever, "generating"];

@@ -1,5 +1,9 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { parseHostfile, readHostfile } from "../../../src/launch/hostfile.ts";
+
+const EXAMPLES = join(import.meta.dirname, "../../../hostfiles");
 
 /** Each host as "name:slots", * for all of its cores. */
 function parse(text: string): string[] {
@@ -33,6 +37,10 @@ describe("hosts and slots", () => {
   });
 });
 
+test.each(readdirSync(EXAMPLES))("the example hostfiles/%s", (name) => {
+  expect(readHostfile(join(EXAMPLES, name)).length).toBeGreaterThan(0);
+});
+
 test("a host is reached as the line says that says it", () => {
   expect(parseHostfile("hosta slots=2\nann@hosta port=2222\nhostb port = 22", "hosts")).toEqual([
     { name: "hosta", user: "ann", port: 2222, slots: 3 },
@@ -40,7 +48,18 @@ test("a host is reached as the line says that says it", () => {
   ]);
 });
 
-const KEYS = "expected slots=, max_slots= or port=<positive integer>";
+test("a host's ranks have the weight and the devices of the line that gives them", () => {
+  const text = "hosta weight=2 slots=2\nhostb devices=0,1 weight = .5 slots=1\nhostc devices=3\nhosta devices=7,0,2";
+  expect(parseHostfile(text, "hosts")).toEqual([
+    { name: "hosta", slots: 3, weight: 2, devices: [7, 0, 2] },
+    { name: "hostb", slots: 1, weight: 0.5, devices: [0, 1] },
+    { name: "hostc", devices: [3] },
+  ]);
+});
+
+const KEYS = "expected slots=, max_slots=, port=, weight= or devices=";
+const WEIGHT = "expected weight=<positive number>, e.g. 0.5";
+const DEVICES = "expected devices=<numbers of different devices>, e.g. 0,1";
 
 describe("a mistake is an error with its place", () => {
   test.each([
@@ -60,6 +79,15 @@ describe("a mistake is an error with its place", () => {
     ["hosta = 2", `hosts:1:7: ${KEYS}, received "=".`],
     ["hosta slots=2 slots=3", 'hosts:1:15: expected slots= once for a host, received "slots=3" as well.'],
     ["hosta slots=2 max_slots=1", 'hosts:1:1: expected max_slots of at least slots=2, received "max_slots=1".'],
+    ...["0", "0.0", "-1", "1e3", "half", "1.", ""].map((weight) => [
+      `hosta slots=1 weight=${weight}`,
+      `hosts:1:15: ${WEIGHT}, received "weight=${weight}".`,
+    ]),
+    ["hosta\nhostb weight=1 weight=2", 'hosts:2:16: expected weight= once for a host, received "weight=2" as well.'],
+    ...["", "a", "0,", ",0", "0,0", "0;1", "-1", "1234"].map((devices) => [
+      `hosta devices=${devices}`,
+      `hosts:1:7: ${DEVICES}, received "devices=${devices}".`,
+    ]),
     ["=2", 'hosts:1:1: expected a host name or address, received "=".'],
     ["host!a", 'hosts:1:1: expected a host name or address, received "host!a".'],
     ["a@b@c", 'hosts:1:1: expected a host name or address, received "a@b@c".'],

@@ -20,6 +20,14 @@ function hostfile(text: string): string {
   return path;
 }
 
+test("weight and devices of a hostfile's host also count where -H chooses it", () => {
+  const path = hostfile("localhost slots=2 weight=3\nhosta slots=2 port=23 devices=1\nhostb");
+  expect(chooseHosts({ hostfile: path, hostLists: ["hosta:1,localhost:1"] }, NUM_CORES)).toEqual([
+    { name: "hosta", slots: 1, devices: [1], ssh: { name: "hosta", port: 23 } },
+    { name: hostname(), slots: 1, weight: 3 },
+  ]);
+});
+
 test("without any option: this host, a slot for every core", () => {
   expect(chooseHosts({ hostLists: [] }, NUM_CORES)).toEqual([{ name: hostname(), slots: NUM_CORES }]);
 });

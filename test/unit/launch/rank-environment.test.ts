@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { readEnvironment } from "../../../src/environment.ts";
-import { rankVariables, resolveExports, runVariables } from "../../../src/launch/rank-environment.ts";
+import { deviceVariables, rankVariables, resolveExports, runVariables } from "../../../src/launch/rank-environment.ts";
 import { createRun } from "../../../src/launch/run-identity.ts";
 
 const COORDINATOR = { host: "127.0.0.1", port: 40000 };
@@ -48,6 +48,25 @@ test("certificates are handed on as --tls-* names them", () => {
   const tls = { certificateFile: "/c.pem", keyFile: "/k.pem", authorityFile: "/ca.pem" };
   const run = createRun({ coordinator: COORDINATOR, worldSize: 4, numSlots: 5, tls });
   expect(readEnvironment({ ...runVariables(run), ...rankVariables(PLACE) })).toMatchObject({ tls });
+});
+
+test("each rank sees its share of its host's devices, or what it would see anyway", () => {
+  const visible = (devices: number[], localWorldSize: number) =>
+    Array.from({ length: localWorldSize }, (_, localRank) => {
+      const variables = deviceVariables(devices, { ...PLACE, localRank, localWorldSize });
+      expect(variables.HIP_VISIBLE_DEVICES).toBe(variables.CUDA_VISIBLE_DEVICES);
+      return variables.CUDA_VISIBLE_DEVICES;
+    });
+  expect(visible([2, 5], 1)).toEqual(["2,5"]);
+  expect(visible([2, 5], 2)).toEqual(["2", "5"]);
+  expect(visible([2, 5], 4)).toEqual(["2", "2", "5", "5"]);
+  expect(deviceVariables(undefined, PLACE)).toEqual({});
+});
+
+test("weights travel with the run", () => {
+  const run = createRun({ coordinator: COORDINATOR, worldSize: 4, numSlots: 5, rankWeights: [1, 1, 0.25, 2] });
+  const environment = readEnvironment({ ...runVariables(run), ...rankVariables(PLACE) });
+  expect(environment.rankWeights).toEqual([1, 1, 0.25, 2]);
 });
 
 test("no two runs share id or secret", () => {
