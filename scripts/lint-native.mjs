@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { getClangFormatPath } from "clang-format-node";
 
 /** From the ground up. */
-const FLOORS = ["common", "transport", "collectives", "onnxruntime", "binding"];
+const FLOORS = ["common", "transport", "collectives", "kernels", "onnxruntime", "binding"];
 
 const nativeDirectory = fileURLToPath(new URL("../native/", import.meta.url));
 const files = FLOORS.flatMap((floor) =>

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const compiler = process.env.CXX ?? "g++";
-const commonFlags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-pthread"];
+const commonFlags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-pthread"];
 
 const FLAGS = {
   plain: ["-O2"],
@@ -17,7 +17,7 @@ const FLAGS = {
 };
 
 /** The floors that need neither Node nor onnxruntime. */
-const floors = ["native/common", "native/transport", "native/collectives"];
+const floors = ["native/common", "native/transport", "native/collectives", "native/kernels"];
 
 function listFiles(directory, ending) {
   return readdirSync(join(root, directory))

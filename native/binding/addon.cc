@@ -4,6 +4,7 @@
 
 #include "communicator_binding.h"
 #include "file_lock_binding.h"
+#include "kernels_binding.h"
 #include "memory_binding.h"
 #include "session_binding.h"
 
@@ -13,6 +14,7 @@ Napi::Object RegisterAddon(Napi::Env env, Napi::Object exports) {
   shardrun::RegisterCommunicator(env, exports);
   shardrun::RegisterMemory(env, exports);
   shardrun::RegisterFileLock(env, exports);
+  shardrun::RegisterKernels(env, exports);
   shardrun::RegisterSession(env, exports);
   return exports;
 }

@@ -28,6 +28,7 @@ struct CustomOpDomain;
 struct KernelInfo;
 struct KernelContext;
 struct ShapeInferContext;
+struct OpAttribute;
 struct CustomOp;
 
 // Values of ONNX's TensorProto.DataType.
@@ -49,6 +50,7 @@ enum class ExecutionMode : int32_t { kSequential = 0, kParallel = 1 };
 enum class OptimizationLevel : int32_t { kNone = 0, kBasic = 1, kExtended = 2, kAll = 99 };
 enum class AllocatorType : int32_t { kDevice = 0, kArena = 1 };
 enum class MemoryType : int32_t { kDefault = 0 };
+enum class AttributeType : int32_t { kInt = 1 };
 enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
 
 // clang-format off
@@ -106,8 +108,12 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
     (const Env*, const void* model, size_t bytes, const SessionOptions*, PrepackedWeightsContainer*, Session**))               \
   X(244, Status*, KernelInfo_GetNodeName, (const KernelInfo*, char* out, size_t* bytes))                                       \
   X(268, Status*, ShapeInferContext_GetInputTypeShape, (const ShapeInferContext*, size_t index, TypeAndShape**))               \
+  X(269, Status*, ShapeInferContext_GetAttribute, (const ShapeInferContext*, const char* name, const OpAttribute**))           \
   X(270, Status*, ShapeInferContext_SetOutputTypeShape, (const ShapeInferContext*, size_t index, const TypeAndShape*))         \
-  X(271, Status*, SetSymbolicDimensions, (TypeAndShape*, const char** names, size_t ndim))
+  X(271, Status*, SetSymbolicDimensions, (TypeAndShape*, const char** names, size_t ndim))                                     \
+  X(272, Status*, ReadOpAttr, (const OpAttribute*, AttributeType, void* out, size_t bytes, size_t* used_bytes))                \
+  X(274, Status*, KernelContext_ParallelFor, (const KernelContext*, void (*body)(void* data, size_t index), size_t count,      \
+                                              size_t num_batches, void* data))
 // clang-format on
 
 // The functions by name, each read from its index of onnxruntime's table.

@@ -2,57 +2,12 @@
 
 #include <cstring>
 
+#include "kernel_access.h"
 #include "stopwatch.h"
-#include "tensor.h"
 
 namespace shardrun::ort {
 
 namespace {
-
-constexpr const char* kReadingAttribute = "Reading an attribute of a collective failed";
-
-// Texts are read twice: once for their size, once for themselves.
-template <typename Read>
-std::string ReadText(Read read) {
-  size_t num_bytes = 0;
-  Status* too_small = read(nullptr, &num_bytes);
-  if (too_small != nullptr) GetApi().ReleaseStatus(too_small);
-  std::string text(num_bytes, '\0');
-  Check(read(text.data(), &num_bytes), kReadingAttribute);
-  return text.c_str();  // without the terminating 0 that num_bytes counts
-}
-
-std::string ReadStringAttribute(const KernelInfo* info, const char* name) {
-  return ReadText(
-      [&](char* out, size_t* bytes) { return GetApi().KernelInfoGetAttribute_string(info, name, out, bytes); });
-}
-
-int64_t ReadIntAttribute(const KernelInfo* info, const char* name) {
-  int64_t value = 0;
-  Check(GetApi().KernelInfoGetAttribute_int64(info, name, &value), kReadingAttribute);
-  return value;
-}
-
-std::vector<int64_t> ReadIntsAttribute(const KernelInfo* info, const char* name) {
-  size_t count = 0;
-  Check(GetApi().KernelInfoGetAttributeArray_int64(info, name, nullptr, &count), kReadingAttribute);
-  std::vector<int64_t> values(count);
-  Check(GetApi().KernelInfoGetAttributeArray_int64(info, name, values.data(), &count), kReadingAttribute);
-  return values;
-}
-
-const Value* Input(const KernelContext* context, size_t index) {
-  const Value* value = nullptr;
-  Check(GetApi().KernelContext_GetInput(context, index, &value), "Reading a collective's input failed");
-  return value;
-}
-
-void* Output(KernelContext* context, size_t index, const std::vector<int64_t>& shape) {
-  Value* value = nullptr;
-  Check(GetApi().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &value),
-        "Making a collective's output failed");
-  return MutableData(value);
-}
 
 class AllReduceKernel : public CollectiveKernel {
  public:
@@ -152,11 +107,11 @@ void CollectiveKernel::Compute(KernelContext* context) {
   state_.nanoseconds += stopwatch.nanoseconds();
 }
 
-std::unique_ptr<CollectiveKernel> MakeAllReduceKernel(CollectiveState* state, const KernelInfo* info) {
+std::unique_ptr<Kernel> MakeAllReduceKernel(CollectiveState* state, const KernelInfo* info) {
   return std::make_unique<AllReduceKernel>(state, info);
 }
 
-std::unique_ptr<CollectiveKernel> MakeAllGatherKernel(CollectiveState* state, const KernelInfo* info) {
+std::unique_ptr<Kernel> MakeAllGatherKernel(CollectiveState* state, const KernelInfo* info) {
   return std::make_unique<AllGatherKernel>(state, info);
 }
 

@@ -3,35 +3,32 @@
 #pragma once
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "../collectives/communicator.h"
-#include "runtime.h"
+#include "custom_op.h"
 
 namespace shardrun::ort {
 
 // What the kernels of one session share. One run at a time uses it.
 struct CollectiveState {
   Communicator* communicator;
-  uint64_t nanoseconds = 0;              // spent in collectives since the run began
-  std::exception_ptr failure = nullptr;  // what a node threw: onnxruntime carries only its message
-  std::vector<uint8_t> gathered = {};    // scratch of AllGather
+  uint64_t nanoseconds = 0;            // spent in collectives since the run began
+  std::vector<uint8_t> gathered = {};  // scratch of AllGather
 };
 
-class CollectiveKernel {
+class CollectiveKernel : public Kernel {
  public:
   CollectiveKernel(CollectiveState* state, const KernelInfo* info);
-  virtual ~CollectiveKernel() = default;
 
   // Communicates, writes the token, and adds the time to the state's.
-  void Compute(KernelContext* context);
-  CollectiveState& state() { return state_; }
+  void Compute(KernelContext* context) override;
 
  protected:
   virtual void Communicate(KernelContext* context) = 0;
+  CollectiveState& state() { return state_; }
   Communicator& communicator() { return *state_.communicator; }
   const std::string& label() const { return label_; }
   CallInfo call_info() const { return {label_.c_str()}; }
@@ -42,7 +39,7 @@ class CollectiveKernel {
 };
 
 // Both throw Error(kExecution) for attributes that make no sense in this world.
-std::unique_ptr<CollectiveKernel> MakeAllReduceKernel(CollectiveState* state, const KernelInfo* info);
-std::unique_ptr<CollectiveKernel> MakeAllGatherKernel(CollectiveState* state, const KernelInfo* info);
+std::unique_ptr<Kernel> MakeAllReduceKernel(CollectiveState* state, const KernelInfo* info);
+std::unique_ptr<Kernel> MakeAllGatherKernel(CollectiveState* state, const KernelInfo* info);
 
 }  // namespace shardrun::ort

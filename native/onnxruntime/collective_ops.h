@@ -10,24 +10,14 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "collective_kernels.h"
-#include "runtime.h"
+#include "custom_op.h"
 
 namespace shardrun::ort {
 
-// The domain for a session's options. It must outlive the session, and so must `state`.
-class CollectiveOps {
- public:
-  explicit CollectiveOps(CollectiveState* state);
-  ~CollectiveOps();
-  CustomOpDomain* domain() const { return domain_.get(); }
-
- private:
-  struct Op;
-  std::unique_ptr<Op> all_reduce_;
-  std::unique_ptr<Op> all_gather_;
-  OwnedDomain domain_;
-};
+// `state` must outlive them.
+std::vector<std::unique_ptr<Op>> MakeCollectiveOps(CollectiveState* state);
 
 }  // namespace shardrun::ort

@@ -105,6 +105,12 @@ class DomainRegistration {
   std::unique_lock<std::mutex> lock_;
 };
 
+std::vector<std::unique_ptr<Op>> MakeOps(CollectiveState* collective_state, ProductState* product_state) {
+  std::vector<std::unique_ptr<Op>> ops = MakeCollectiveOps(collective_state);
+  for (std::unique_ptr<Op>& op : MakeProductOps(product_state)) ops.push_back(std::move(op));
+  return ops;
+}
+
 }  // namespace
 
 SharedPrepackedWeights MakePrepackedWeights() {
@@ -118,8 +124,9 @@ GraphSession::GraphSession(const SessionConfig& config)
       prepacked_weights_(config.prepacked_weights ? config.prepacked_weights : MakePrepackedWeights()),
       weights_(MakeValues(config.weights)),
       collective_state_{communicator_.get()},
-      collective_ops_(&collective_state_) {
-  const OwnedSessionOptions options = MakeOptions(config, weights_, collective_ops_.domain());
+      product_state_{config.intra_threads},
+      ops_(MakeOps(&collective_state_, &product_state_)) {
+  const OwnedSessionOptions options = MakeOptions(config, weights_, ops_.domain());
   DomainRegistration registration;
   Session* session = nullptr;
   CheckGraph(
@@ -132,9 +139,9 @@ GraphSession::GraphSession(const SessionConfig& config)
 }
 
 void GraphSession::CheckGraph(Status* status, const std::string& what) const {
-  if (status != nullptr && collective_state_.failure) {
+  if (status != nullptr && ops_.failure) {
     GetApi().ReleaseStatus(status);
-    std::rethrow_exception(collective_state_.failure);
+    std::rethrow_exception(ops_.failure);
   }
   Check(status, what);
 }
@@ -144,7 +151,7 @@ RunOutcome GraphSession::Run(const RunRequest& request) {
   const Stopwatch stopwatch;
   const std::string what = "Running the graph on rank " + std::to_string(communicator_->rank()) + " failed";
   collective_state_.nanoseconds = 0;
-  collective_state_.failure = nullptr;
+  ops_.failure = nullptr;
 
   IoBinding* raw = nullptr;
   Check(api.CreateIoBinding(session_.get(), &raw), what);

@@ -11,7 +11,9 @@
 
 #include "../collectives/communicator.h"
 #include "collective_ops.h"
+#include "custom_op.h"
 #include "key_value_cache.h"
+#include "product_ops.h"
 #include "runtime.h"
 #include "tensor.h"
 
@@ -54,7 +56,7 @@ class GraphSession {
   RunOutcome Run(const RunRequest& request);
 
  private:
-  // Throws what a collective of the graph threw, else as Check does.
+  // Throws what a custom op of the graph threw, else as Check does.
   void CheckGraph(Status* status, const std::string& what) const;
 
   // In the order in which they must outlive each other.
@@ -62,7 +64,8 @@ class GraphSession {
   SharedPrepackedWeights prepacked_weights_;
   std::vector<OwnedValue> weights_;
   CollectiveState collective_state_;
-  CollectiveOps collective_ops_;
+  ProductState product_state_;
+  OpDomain ops_;
   OwnedSession session_;
   std::string first_output_;
 };

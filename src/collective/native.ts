@@ -201,6 +201,48 @@ export interface FileLock {
   release(): void;
 }
 
+/**
+ * A quantised weight [outFeatures, inFeatures] as the ops of domain `shardrun` read it, one blob of bytes that is the same on every CPU:
+ * QuantizedMatMul(x, weight), IntegerMatMul(x, maximum, weight), Rescale(sums, maximum, weight), see native/onnxruntime/product_ops.h.
+ * Their attributes have these values under the names bits, in_features, out_features, block_size, has_minimum (0 or 1), in_offset.
+ * @see native/kernels/packed_weight.h for the bytes
+ */
+export type PackedLayout =
+  | { readonly bits: 8; readonly outFeatures: number; readonly inFeatures: number }
+  | {
+      readonly bits: 4;
+      readonly outFeatures: number;
+      readonly inFeatures: number;
+      /** Inputs that share a scale: a multiple of 32. */
+      readonly blockSize: number;
+      /** Whether minima are stored; else they are -8 times the scale. */
+      readonly hasMinimum: boolean;
+      /** Inputs of the first block that belong to another rank. */
+      readonly inOffset: number;
+    };
+
+/** Changes whenever the bytes of a packed weight come to mean something else: part of the key of whatever keeps them. */
+export const PACKED_FORMAT = 1;
+
+/** Rows of floats in memory of any alignment, e.g. in a mapped file. */
+export interface FloatMatrix {
+  readonly data: Uint8Array;
+  readonly dataType: "float32" | "float16" | "bfloat16";
+  readonly numColumns: number;
+  /** Elements from the beginning of one row to that of the next. */
+  readonly rowStride: number;
+}
+
+/** Output features [firstOutput, firstOutput + numOutputs) of a packed weight: a weight can be packed part by part. */
+export interface PackTarget {
+  readonly layout: PackedLayout;
+  /** packedWeightBytes(layout) bytes, best at an address divisible by 64. */
+  readonly packed: Uint8Array;
+  readonly firstOutput: number;
+  readonly numOutputs: number;
+  readonly numThreads: number;
+}
+
 export interface NativeAddon {
   /** Opens libonnxruntime at this path (once per process) and checks its API; returns its version string. */
   openRuntime(libraryPath: string): string;
@@ -218,6 +260,38 @@ export interface NativeAddon {
    * @throws {UsageError} when the file cannot be opened, or its file system knows no locks
    */
   readonly lockFile: (path: string, kind: "shared" | "exclusive") => FileLock | undefined;
+  packedWeightBytes(layout: PackedLayout): number;
+  /** maxima: [numRows], receives the largest absolute value of each row. Runs on the caller's thread and others, as do the next three. */
+  absoluteMaxima(options: {
+    readonly source: FloatMatrix;
+    readonly numRows: number;
+    readonly maxima: Float32Array;
+    readonly numThreads: number;
+  }): void;
+  /**
+   * Quantises to 8 bits, scale = maximum / 127. source: [numOutputs, inFeatures]; maxima: [numOutputs], those of the whole rows, of which
+   * source may be the columns of one rank.
+   */
+  packInt8(options: PackTarget & { readonly source: FloatMatrix; readonly maxima: Float32Array }): void;
+  /**
+   * Quantises to 4 bits without minima, a scale per block. source: [numOutputs, columns], whole blocks: it begins inOffset inputs before
+   * the rank's own and ends where their last block, or the weight, ends.
+   */
+  packInt4(options: PackTarget & { readonly source: FloatMatrix }): void;
+  /**
+   * Takes 4-bit values as they are. values: [numOutputs, numColumns] 0 to 15, a byte each, from the beginning of the first block to the
+   * last input at least; scales, and minima where the layout has them: float16 [numOutputs, blocks].
+   */
+  packInt4Values(
+    options: PackTarget & {
+      readonly values: Uint8Array;
+      readonly numColumns: number;
+      readonly scales: Uint8Array;
+      readonly minima?: Uint8Array;
+    },
+  ): void;
+  /** Which instruction set products use, of this whole process; by default the fastest of this CPU. */
+  chooseKernels(name: string): void;
   /** Aborts every communicator of this process. From any thread. */
   abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */

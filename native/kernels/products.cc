@@ -1,0 +1,71 @@
+#include "products.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "../common/types.h"
+
+namespace shardrun {
+
+namespace {
+
+// From the fastest to the slowest.
+constexpr const Kernels* kAllKernels[] = {&kPlainKernels};
+
+std::atomic<const Kernels*> chosen = nullptr;
+
+const Kernels& FastestKernels() {
+  return **std::find_if(std::begin(kAllKernels), std::end(kAllKernels),
+                        [](const Kernels* kernels) { return kernels->is_supported(); });
+}
+
+}  // namespace
+
+const Kernels& ChosenKernels() {
+  const Kernels* kernels = chosen.load(std::memory_order_relaxed);
+  if (kernels == nullptr) {
+    kernels = &FastestKernels();
+    chosen.store(kernels, std::memory_order_relaxed);
+  }
+  return *kernels;
+}
+
+void ChooseKernels(const std::string& name) {
+  std::string supported;
+  for (const Kernels* kernels : kAllKernels) {
+    if (!kernels->is_supported()) continue;
+    if (name == kernels->name) return chosen.store(kernels);
+    supported += std::string(supported.empty() ? "" : ", ") + kernels->name;
+  }
+  throw Error(Error::Kind::kUsage, "This CPU has no kernels \"" + name + "\": expected one of " + supported + ".");
+}
+
+void Multiply(const Product& product, Threads* threads) {
+  const Kernels& kernels = ChosenKernels();
+  const auto multiply = product.layout.bits == 8 ? kernels.multiply_int8 : kernels.multiply_int4;
+  const size_t num_tiles = product.layout.num_tiles();
+  const size_t num_tasks = std::min(num_tiles, static_cast<size_t>(threads->count()));
+  if (num_tasks <= 1) return multiply(product, 0, num_tiles);
+  threads->Run(num_tasks, [&](size_t task) {
+    multiply(product, task * num_tiles / num_tasks, (task + 1) * num_tiles / num_tasks);
+  });
+}
+
+void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const float* maxima,
+             size_t num_rows, float* y) {
+  for (size_t row = 0; row < num_rows; ++row) {
+    const float row_scale = RowScale(maxima[row]);
+    for (size_t first = 0; first < layout.out_features; first += kTileOutputs) {
+      float scales[kTileOutputs];
+      std::memcpy(scales, weight + first / kTileOutputs * layout.tile_bytes(), sizeof(scales));
+      const size_t num_outputs = std::min(kTileOutputs, layout.out_features - first);
+      const size_t place = row * layout.out_features + first;
+      for (size_t i = 0; i < num_outputs; ++i) {
+        y[place + i] = static_cast<float>(sums[place + i]) * (row_scale * scales[i]);
+      }
+    }
+  }
+}
+
+}  // namespace shardrun

@@ -1,0 +1,50 @@
+// The products themselves: rows of quantised activations times tiles of a packed weight, one implementation per
+// instruction set with the same results, bit for bit.
+//
+//   8 bits   sum = the integer product   y = float(sum) * (row's scale * output's scale)
+//   4 bits   y = 0, then block of 32 by block: y = fma(float(integer product), row's scale * output's scale, y), and
+//            with minima y = fma(float(sum of the row's values) * row's scale, minimum, y)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "packed_weight.h"
+#include "quantised_rows.h"
+
+namespace shardrun {
+
+struct Product {
+  const PackedLayout& layout;
+  const uint8_t* weight;
+  const QuantisedRows& rows;
+  // [num_rows, out_features]; of 8 bits one of the two, the other null: y, or the sums as they are.
+  float* y;
+  int32_t* sums;
+};
+
+// One instruction set's products of all rows with tiles [first_tile, last_tile).
+struct Kernels {
+  const char* name;  // "plain", "avx2", "avx512vnni"
+  bool (*is_supported)();
+  void (*multiply_int8)(const Product&, size_t first_tile, size_t last_tile);
+  void (*multiply_int4)(const Product&, size_t first_tile, size_t last_tile);
+};
+
+extern const Kernels kPlainKernels;
+
+// The fastest that this CPU has, unless ChooseKernels named another.
+const Kernels& ChosenKernels();
+// For the whole process. Throws Error(kUsage) for a name that is not known, or that this CPU does not support.
+void ChooseKernels(const std::string& name);
+
+// The whole product, on all threads.
+void Multiply(const Product& product, Threads* threads);
+
+// y = float(sum) * (maximum / 127 * output's scale), the second half of a product of 8 bits.
+// sums, y: [num_rows, out_features]   maxima: [num_rows]
+void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const float* maxima,
+             size_t num_rows, float* y);
+
+}  // namespace shardrun

@@ -1,0 +1,107 @@
+// The products in plain C++: the definition that the others are tested against, and what CPUs without AVX2 run.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "../common/half.h"
+#include "products.h"
+
+namespace shardrun {
+
+namespace {
+
+// values: [groups, 4]   groups: [groups, 16, 4]   sums: [16]
+void AddGroups(const int8_t* values, const uint8_t* groups, size_t num_groups, int32_t* sums) {
+  for (size_t group = 0; group < num_groups; ++group) {
+    for (size_t output = 0; output < kTileOutputs; ++output) {
+      for (size_t i = 0; i < kGroupInputs; ++i) {
+        sums[output] +=
+            (groups[group * kGroupBytes + output * kGroupInputs + i] - 128) * values[group * kGroupInputs + i];
+      }
+    }
+  }
+}
+
+void MultiplyInt8(const Product& product, size_t first_tile, size_t last_tile) {
+  const PackedLayout& layout = product.layout;
+  const size_t padded = layout.padded_inputs();
+  for (size_t tile = first_tile; tile < last_tile; ++tile) {
+    const uint8_t* weight = product.weight + tile * layout.tile_bytes();
+    const size_t first = tile * kTileOutputs;
+    const size_t num_outputs = std::min(kTileOutputs, layout.out_features - first);
+    float scales[kTileOutputs];
+    std::memcpy(scales, weight, sizeof(scales));
+    for (size_t row = 0; row < product.rows.num_rows(); ++row) {
+      int32_t sums[kTileOutputs] = {};
+      AddGroups(product.rows.values() + row * padded, weight + layout.groups_offset(), padded / kGroupInputs, sums);
+      const size_t place = row * layout.out_features + first;
+      for (size_t output = 0; output < num_outputs; ++output) {
+        if (product.sums != nullptr) {
+          product.sums[place + output] = sums[output];
+        } else {
+          product.y[place + output] = static_cast<float>(sums[output]) * (product.rows.scales()[row] * scales[output]);
+        }
+      }
+    }
+  }
+}
+
+float LoadHalf(const uint8_t* halves, size_t index) {
+  uint16_t half;
+  std::memcpy(&half, halves + index * sizeof(half), sizeof(half));
+  return Float16::Load(half);
+}
+
+// The integer product of one output with 32 inputs. values: [32]   groups: of these inputs, two in each 64 bytes
+int32_t MultiplyBlock(const int8_t* values, const uint8_t* groups, size_t output) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < kRowBlock; ++i) {
+    const size_t pair = i / (2 * kGroupInputs);
+    const uint8_t both = groups[pair * kGroupBytes + output * kGroupInputs + i % kGroupInputs];
+    sum += (i / kGroupInputs % 2 == 0 ? both & 0xf : both >> 4) * values[i];
+  }
+  return sum;
+}
+
+float MultiplyOutput(const Product& product, const uint8_t* weight, size_t output, size_t row) {
+  const PackedLayout& layout = product.layout;
+  const size_t padded = layout.padded_inputs();
+  const size_t num_row_blocks = padded / kRowBlock;
+  const int8_t* values = product.rows.values() + row * padded;
+  float y = 0;
+  for (size_t i = 0; i < num_row_blocks; ++i) {
+    const size_t block = i / (layout.block_size / kRowBlock);
+    const float row_scale = product.rows.scales()[row * num_row_blocks + i];
+    const int32_t row_sum = product.rows.sums()[row * num_row_blocks + i];
+    const float scale = LoadHalf(weight, block * kTileOutputs + output);
+    int32_t sum = MultiplyBlock(values + i * kRowBlock,
+                                weight + layout.groups_offset() + i * kRowBlock / 8 * kGroupBytes, output);
+    if (!layout.has_minimum) sum -= 8 * row_sum;
+    y = std::fma(static_cast<float>(sum), row_scale * scale, y);
+    if (layout.has_minimum) {
+      const float minimum = LoadHalf(weight + layout.minima_offset(), block * kTileOutputs + output);
+      y = std::fma(static_cast<float>(row_sum) * row_scale, minimum, y);
+    }
+  }
+  return y;
+}
+
+void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
+  const PackedLayout& layout = product.layout;
+  for (size_t tile = first_tile; tile < last_tile; ++tile) {
+    const uint8_t* weight = product.weight + tile * layout.tile_bytes();
+    const size_t first = tile * kTileOutputs;
+    const size_t num_outputs = std::min(kTileOutputs, layout.out_features - first);
+    for (size_t row = 0; row < product.rows.num_rows(); ++row) {
+      for (size_t output = 0; output < num_outputs; ++output) {
+        product.y[row * layout.out_features + first + output] = MultiplyOutput(product, weight, output, row);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels kPlainKernels = {"plain", [] { return true; }, MultiplyInt8, MultiplyInt4};
+
+}  // namespace shardrun

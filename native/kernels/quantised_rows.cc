@@ -1,0 +1,112 @@
+#include "quantised_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "../common/half.h"
+#include "../common/instruction_sets.h"
+
+namespace shardrun {
+
+namespace {
+
+constexpr float kLargest = 127;
+// Rows that one task quantises: their values are then in the cache of one core.
+constexpr size_t kRowsPerTask = 8;
+
+// As unsigned integers, the magnitudes of floats are in the order of the floats, and NaNs are above all.
+SHARDRUN_PER_INSTRUCTION_SET
+uint32_t LargestMagnitude(const float* x, size_t count) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t magnitude;
+    std::memcpy(&magnitude, x + i, sizeof(magnitude));
+    magnitude &= 0x7fffffff;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest;
+}
+
+// Adding 1.5 * 2^23 leaves no room for a fraction: the sum is rounded to a whole number, which its lowest bits are.
+SHARDRUN_PER_INSTRUCTION_SET
+int32_t Round(const float* x, size_t count, float factor, int8_t* out) {
+  constexpr float kShift = 12582912.0F;
+  int32_t sum = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const float shifted = x[i] * factor + kShift;
+    uint32_t bits;
+    std::memcpy(&bits, &shifted, sizeof(bits));
+    const int8_t value = static_cast<int8_t>(bits & 0xff);
+    out[i] = value;
+    sum += value;
+  }
+  return sum;
+}
+
+struct Quantised {
+  float scale;
+  int32_t sum;
+};
+
+Quantised QuantiseValues(const float* x, size_t count, float maximum, int8_t* out) {
+  const float scale = RowScale(maximum);
+  if (scale > 0) return {scale, Round(x, count, kLargest / maximum, out)};
+  std::fill_n(out, count, 0);
+  return {scale, 0};
+}
+
+}  // namespace
+
+float AbsoluteMaximum(const float* x, size_t count) { return BitCast<float>(LargestMagnitude(x, count)); }
+
+float RowScale(float maximum) {
+  if (!std::isfinite(maximum)) return std::numeric_limits<float>::quiet_NaN();
+  return std::isfinite(kLargest / maximum) ? maximum / kLargest : 0;  // too small to be told from 0
+}
+
+void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const float* maxima,
+                             Threads* threads) {
+  const size_t padded = layout.padded_inputs();
+  const size_t scales_per_row = layout.bits == 8 ? 1 : padded / kRowBlock;
+  num_rows_ = num_rows;
+  values_.resize(num_rows * padded);
+  scales_.resize(num_rows * scales_per_row);
+  sums_.resize(num_rows * scales_per_row);
+  const size_t num_tasks = (num_rows + kRowsPerTask - 1) / kRowsPerTask;
+  const auto quantise = [&](size_t task) {
+    const size_t end = std::min(num_rows, (task + 1) * kRowsPerTask);
+    for (size_t row = task * kRowsPerTask; row < end; ++row) QuantiseRow(layout, x, row, maxima);
+  };
+  if (num_tasks == 1) return quantise(0);
+  threads->Run(num_tasks, quantise);
+}
+
+void QuantisedRows::QuantiseRow(const PackedLayout& layout, const float* x, size_t row, const float* maxima) {
+  const size_t padded = layout.padded_inputs();
+  const float* source = x + row * layout.in_features;
+  int8_t* values = values_.data() + row * padded;
+  if (layout.bits == 8) {
+    const float maximum = maxima != nullptr ? maxima[row] : AbsoluteMaximum(source, layout.in_features);
+    const Quantised quantised = QuantiseValues(source, layout.in_features, maximum, values);
+    std::fill_n(values + layout.in_features, padded - layout.in_features, 0);
+    scales_[row] = quantised.scale;
+    sums_[row] = quantised.sum;
+    return;
+  }
+  const size_t begin = layout.in_offset;
+  const size_t end = begin + layout.in_features;
+  std::fill_n(values, padded, 0);
+  for (size_t block = 0; block < padded / kRowBlock; ++block) {
+    // the part of the block that is this rank's
+    const size_t first = std::min(std::max(block * kRowBlock, begin), end);
+    const size_t last = std::max(first, std::min((block + 1) * kRowBlock, end));
+    const float* part = source + (first - begin);
+    const Quantised quantised = QuantiseValues(part, last - first, AbsoluteMaximum(part, last - first), values + first);
+    scales_[row * (padded / kRowBlock) + block] = quantised.scale;
+    sums_[row * (padded / kRowBlock) + block] = quantised.sum;
+  }
+}
+
+}  // namespace shardrun

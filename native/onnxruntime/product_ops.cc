@@ -1,0 +1,185 @@
+#include "product_ops.h"
+
+#include <string>
+
+#include "../kernels/parallel.h"
+#include "../kernels/products.h"
+#include "kernel_access.h"
+#include "shape_inference.h"
+
+namespace shardrun::ort {
+
+namespace {
+
+// The pool of the session in whose run a kernel computes.
+class SessionThreads : public Threads {
+ public:
+  SessionThreads(int count, const KernelContext* context) : count_(count), context_(context) {}
+  int count() const override { return count_; }
+  void Run(size_t num_tasks, const std::function<void(size_t)>& body) override {
+    const auto call = [](void* data, size_t task) { (*static_cast<const std::function<void(size_t)>*>(data))(task); };
+    Check(GetApi().KernelContext_ParallelFor(context_, call, num_tasks, 0,
+                                             const_cast<void*>(static_cast<const void*>(&body))),
+          "Sharing a product among threads failed");
+  }
+
+ private:
+  const int count_;
+  const KernelContext* const context_;
+};
+
+PackedLayout ReadLayout(const KernelInfo* info) {
+  const auto read = [&](const char* name) { return static_cast<size_t>(ReadIntAttribute(info, name)); };
+  PackedLayout layout;
+  layout.bits = static_cast<int>(read("bits"));
+  layout.in_features = read("in_features");
+  layout.out_features = read("out_features");
+  if (layout.bits == 4) {
+    layout.block_size = read("block_size");
+    layout.has_minimum = read("has_minimum") != 0;
+    layout.in_offset = read("in_offset");
+  }
+  return layout;
+}
+
+// The rows of a tensor are its last axis; how many there are.
+size_t CountRows(const std::vector<int64_t>& shape) {
+  size_t count = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) count *= static_cast<size_t>(shape[i]);
+  return count;
+}
+
+std::vector<int64_t> WithColumns(std::vector<int64_t> shape, size_t columns) {
+  shape.back() = static_cast<int64_t>(columns);
+  return shape;
+}
+
+// A kernel with a packed weight.
+class PackedKernel : public Kernel {
+ public:
+  PackedKernel(const char* op, ProductState* state, const KernelInfo* info)
+      : state_(*state), what_(std::string(op) + " \"" + ReadNodeName(info) + "\""), layout_(ReadLayout(info)) {
+    CheckLayout(layout_);
+  }
+
+ protected:
+  // Input `index`, whose last axis must be `columns`.
+  const Value* ReadRows(const KernelContext* context, size_t index, size_t columns, TypedShape* typed) const {
+    const Value* value = Input(context, index);
+    *typed = ReadTypedShape(value);
+    if (typed->shape.empty() || typed->shape.back() != static_cast<int64_t>(columns)) {
+      throw Error(Error::Kind::kExecution, what_ + " expected " + std::to_string(columns) +
+                                               " features along the last axis of input " + std::to_string(index) +
+                                               ", received shape " + Print(typed->shape) + ".");
+    }
+    return value;
+  }
+
+  // Input `index`, the maxima of num_rows rows.
+  const float* ReadMaxima(const KernelContext* context, size_t index, size_t num_rows) const {
+    TypedShape typed;
+    const Value* value = ReadRows(context, index, 1, &typed);
+    if (typed.num_elements() == num_rows) return static_cast<const float*>(MutableData(value));
+    throw Error(Error::Kind::kExecution, what_ + " expected the maxima of " + std::to_string(num_rows) +
+                                             " rows, received shape " + Print(typed.shape) + ".");
+  }
+
+  const uint8_t* ReadWeight(const KernelContext* context, size_t index) const {
+    const Value* value = Input(context, index);
+    const size_t num_bytes = ReadTypedShape(value).num_elements();
+    if (num_bytes == layout_.num_bytes()) return static_cast<const uint8_t*>(MutableData(value));
+    throw Error(Error::Kind::kExecution, what_ + " expected a packed weight of " + std::to_string(layout_.num_bytes()) +
+                                             " bytes, received " + std::to_string(num_bytes) + ".");
+  }
+
+  const PackedLayout& layout() const { return layout_; }
+  QuantisedRows& rows() { return state_.rows; }
+  SessionThreads threads(const KernelContext* context) const { return {state_.num_threads, context}; }
+
+ private:
+  ProductState& state_;
+  const std::string what_;
+  const PackedLayout layout_;
+};
+
+class QuantizedMatMulKernel : public PackedKernel {
+ public:
+  QuantizedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("QuantizedMatMul", state, info) {}
+
+  void Compute(KernelContext* context) override {
+    TypedShape typed;
+    const Value* x = ReadRows(context, 0, layout().in_features, &typed);
+    const uint8_t* weight = ReadWeight(context, 1);
+    auto* y = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
+    SessionThreads pool = threads(context);
+    rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), CountRows(typed.shape), nullptr, &pool);
+    Multiply({layout(), weight, rows(), y, nullptr}, &pool);
+  }
+};
+
+class IntegerMatMulKernel : public PackedKernel {
+ public:
+  IntegerMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("IntegerMatMul", state, info) {}
+
+  void Compute(KernelContext* context) override {
+    TypedShape typed;
+    const Value* x = ReadRows(context, 0, layout().in_features, &typed);
+    const size_t num_rows = CountRows(typed.shape);
+    const float* maxima = ReadMaxima(context, 1, num_rows);
+    const uint8_t* weight = ReadWeight(context, 2);
+    auto* sums = static_cast<int32_t*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
+    SessionThreads pool = threads(context);
+    rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), num_rows, maxima, &pool);
+    Multiply({layout(), weight, rows(), nullptr, sums}, &pool);
+  }
+};
+
+class RescaleKernel : public PackedKernel {
+ public:
+  RescaleKernel(ProductState* state, const KernelInfo* info) : PackedKernel("Rescale", state, info) {}
+
+  void Compute(KernelContext* context) override {
+    TypedShape typed;
+    const Value* sums = ReadRows(context, 0, layout().out_features, &typed);
+    const size_t num_rows = CountRows(typed.shape);
+    const float* maxima = ReadMaxima(context, 1, num_rows);
+    const uint8_t* weight = ReadWeight(context, 2);
+    auto* y = static_cast<float*>(Output(context, 0, typed.shape));
+    shardrun::Rescale(layout(), weight, static_cast<const int32_t*>(MutableData(sums)), maxima, num_rows, y);
+  }
+};
+
+class RowMaximumKernel : public Kernel {
+ public:
+  void Compute(KernelContext* context) override {
+    const Value* value = Input(context, 0);
+    const TypedShape typed = ReadTypedShape(value);
+    const auto* x = static_cast<const float*>(MutableData(value));
+    auto* maxima = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, 1)));
+    const auto columns = static_cast<size_t>(typed.shape.back());
+    for (size_t row = 0; row < CountRows(typed.shape); ++row) maxima[row] = AbsoluteMaximum(x + row * columns, columns);
+  }
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state) {
+  const Parameter floats = {ElementType::kFloat32};
+  const Parameter integers = {ElementType::kInt32};
+  const Parameter packed = {ElementType::kUInt8};
+  std::vector<std::unique_ptr<Op>> ops;
+  const auto add = [&](auto... arguments) { ops.push_back(std::make_unique<Op>(arguments...)); };
+  using Parameters = std::vector<Parameter>;
+  add("QuantizedMatMul", Parameters{floats, packed}, Parameters{floats}, InferOutFeatures,
+      [state](const KernelInfo* info) { return std::make_unique<QuantizedMatMulKernel>(state, info); });
+  add("RowMaximum", Parameters{floats}, Parameters{floats}, InferOneColumn,
+      [](const KernelInfo*) { return std::make_unique<RowMaximumKernel>(); });
+  add("IntegerMatMul", Parameters{floats, floats, packed}, Parameters{integers}, InferOutFeatures,
+      [state](const KernelInfo* info) { return std::make_unique<IntegerMatMulKernel>(state, info); });
+  add("Rescale", Parameters{integers, floats, packed}, Parameters{floats}, InferSameShape,
+      [state](const KernelInfo* info) { return std::make_unique<RescaleKernel>(state, info); });
+  ops.back()->AllowInPlace();  // int32 and float32 have the same size
+  return ops;
+}
+
+}  // namespace shardrun::ort

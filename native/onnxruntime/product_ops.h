@@ -1,0 +1,33 @@
+// The custom ops of domain "shardrun", version 1, that multiply with packed weights (kernels/packed_weight.h):
+//
+//   QuantizedMatMul(x [..., K], weight) -> y [..., N]      x, y: float32; weight: uint8, the packed bytes
+//   RowMaximum(x [..., K]) -> maximum [..., 1]             float32, the largest absolute value of each row
+//   IntegerMatMul(x [..., K], maximum [..., 1], weight) -> sums int32 [..., N]
+//   Rescale(sums [..., N], maximum [..., 1], weight) -> y [..., N]
+//
+// The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: RowMaximum, AllReduce max,
+// IntegerMatMul, AllReduce sum, Rescale. The bits of y are those of one rank, as integers have no rounding.
+//
+// Attributes, of all but RowMaximum: bits (8 or 4; 8 for the last two), in_features (K), out_features (N); with 4 bits
+// also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "../kernels/quantised_rows.h"
+#include "custom_op.h"
+
+namespace shardrun::ort {
+
+// What the kernels of one session share. One run at a time uses it.
+struct ProductState {
+  int num_threads;          // of the session's pool
+  QuantisedRows rows = {};  // scratch
+};
+
+// `state` must outlive them.
+std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state);
+
+}  // namespace shardrun::ort

@@ -1,0 +1,80 @@
+#include "shape_inference.h"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+namespace shardrun::ort {
+
+namespace {
+
+struct Axis {
+  int64_t size = -1;
+  std::string name;  // of a size that only a run knows
+};
+
+Status* ReadAxes(const TypeAndShape* x, std::vector<Axis>* axes) {
+  size_t ndim = 0;
+  if (Status* failed = GetApi().GetDimensionsCount(x, &ndim)) return failed;
+  std::vector<int64_t> shape(ndim, -1);
+  std::vector<const char*> names(ndim, "");
+  if (Status* failed = GetApi().GetDimensions(x, shape.data(), ndim)) return failed;
+  if (Status* failed = GetApi().GetSymbolicDimensions(x, names.data(), ndim)) return failed;
+  for (size_t i = 0; i < ndim; ++i) axes->push_back({shape[i], names[i]});
+  return nullptr;
+}
+
+// A size that is neither a number nor a name gets a name of its own: onnxruntime would hand it on as the number -1.
+Status* WriteAxes(TypeAndShape* y, std::vector<Axis>* axes) {
+  static std::atomic<uint64_t> num_unknown = 0;
+  std::vector<int64_t> shape;
+  std::vector<const char*> names;
+  for (Axis& axis : *axes) {
+    if (axis.size < 0 && axis.name.empty()) axis.name = "unknown_" + std::to_string(++num_unknown);
+    shape.push_back(axis.size);
+    names.push_back(axis.name.c_str());
+  }
+  if (Status* failed = GetApi().SetDimensions(y, shape.data(), shape.size())) return failed;
+  return GetApi().SetSymbolicDimensions(y, names.data(), names.size());
+}
+
+// Output 0 has the axes of input 0, as `change` leaves them.
+template <typename Change>
+Status* InferFromInput(ShapeInferContext* context, const Change& change) {
+  TypeAndShape* x = nullptr;  // the context's own, changed into the output's
+  if (Status* failed = GetApi().ShapeInferContext_GetInputTypeShape(context, 0, &x)) return failed;
+  std::vector<Axis> axes;
+  if (Status* failed = ReadAxes(x, &axes)) return failed;
+  if (axes.empty()) return nullptr;  // nothing is known
+  change(&axes);
+  if (Status* failed = WriteAxes(x, &axes)) return failed;
+  return GetApi().ShapeInferContext_SetOutputTypeShape(context, 0, x);
+}
+
+}  // namespace
+
+Status* InferSameShape(const CustomOp*, ShapeInferContext* context) {
+  return InferFromInput(context, [](std::vector<Axis>*) {});
+}
+
+Status* InferSameNdim(const CustomOp*, ShapeInferContext* context) {
+  return InferFromInput(context, [](std::vector<Axis>* axes) { axes->assign(axes->size(), Axis()); });
+}
+
+Status* InferOneColumn(const CustomOp*, ShapeInferContext* context) {
+  return InferFromInput(context, [](std::vector<Axis>* axes) { axes->back() = {1, ""}; });
+}
+
+Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context) {
+  const OpAttribute* attribute = nullptr;
+  int64_t out_features = 0;
+  size_t num_bytes = 0;
+  if (Status* failed = GetApi().ShapeInferContext_GetAttribute(context, "out_features", &attribute)) return failed;
+  if (Status* failed =
+          GetApi().ReadOpAttr(attribute, AttributeType::kInt, &out_features, sizeof(out_features), &num_bytes)) {
+    return failed;
+  }
+  return InferFromInput(context, [&](std::vector<Axis>* axes) { axes->back() = {out_features, ""}; });
+}
+
+}  // namespace shardrun::ort

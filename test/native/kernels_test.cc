@@ -1,0 +1,366 @@
+// Packed products against what they mean: weights read back from the blob as numbers, products summed one by one.
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "../../native/common/half.h"
+#include "../../native/kernels/pack.h"
+#include "../../native/kernels/products.h"
+#include "check.h"
+
+namespace shardrun {
+
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats RandomFloats(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  Floats floats(count);
+  for (float& value : floats) value = normal(random);
+  return floats;
+}
+
+FloatMatrix MatrixOf(const Floats& floats, size_t num_columns, size_t row_stride) {
+  return {reinterpret_cast<const uint8_t*>(floats.data()), DataType::kFloat32, num_columns, row_stride};
+}
+
+OwnThreads two_threads(2);
+
+// x [num_rows, K] times the packed weight.
+Floats MultiplyFloats(const PackedLayout& layout, const std::vector<uint8_t>& packed, const Floats& x,
+                      size_t num_rows) {
+  QuantisedRows rows;
+  rows.Quantise(layout, x.data(), num_rows, nullptr, &two_threads);
+  Floats y(num_rows * layout.out_features, -1);
+  Multiply({layout, packed.data(), rows, y.data(), nullptr}, &two_threads);
+  return y;
+}
+
+// A matrix of 8 bits: values and scales as the definition has them.
+struct Int8Reference {
+  Int8Reference(const Floats& weights, size_t num_outputs, size_t num_inputs)
+      : num_inputs(num_inputs), values(weights.size()), maxima(num_outputs) {
+    for (size_t n = 0; n < num_outputs; ++n) {
+      for (size_t k = 0; k < num_inputs; ++k) maxima[n] = std::max(maxima[n], std::fabs(weights[n * num_inputs + k]));
+      for (size_t k = 0; k < num_inputs; ++k) {
+        values[n * num_inputs + k] =
+            maxima[n] == 0 ? 0 : static_cast<int>(std::nearbyint(weights[n * num_inputs + k] * (127 / maxima[n])));
+      }
+    }
+  }
+
+  // One row of x, whose maximum is `maximum`, with output n.
+  int64_t Sum(const float* x, float maximum, size_t n) const {
+    int64_t sum = 0;
+    for (size_t k = 0; k < num_inputs; ++k) {
+      const int value = maximum == 0 ? 0 : static_cast<int>(std::nearbyint(x[k] * (127 / maximum)));
+      sum += value * values[n * num_inputs + k];
+    }
+    return sum;
+  }
+
+  size_t num_inputs;
+  std::vector<int> values;
+  Floats maxima;
+};
+
+float MaximumOf(const float* x, size_t count) {
+  float maximum = 0;
+  for (size_t i = 0; i < count; ++i) maximum = std::max(maximum, std::fabs(x[i]));
+  return maximum;
+}
+
+std::vector<uint8_t> PackAsInt8(const PackedLayout& layout, const Floats& weights, size_t row_stride,
+                                const Floats& maxima) {
+  std::vector<uint8_t> packed(layout.num_bytes());
+  const PackTarget target = {layout, packed.data(), 0, layout.out_features};
+  PackInt8(target, MatrixOf(weights, layout.in_features, row_stride), maxima.data(), &two_threads);
+  return packed;
+}
+
+void CheckInt8(size_t num_rows, size_t num_outputs, size_t num_inputs) {
+  const Floats weights = RandomFloats(num_outputs * num_inputs, 1);
+  const Floats x = RandomFloats(num_rows * num_inputs, 2);
+  const Int8Reference reference(weights, num_outputs, num_inputs);
+  const PackedLayout layout = {8, num_outputs, num_inputs};
+  Floats maxima(num_outputs);
+  AbsoluteMaxima(MatrixOf(weights, num_inputs, num_inputs), num_outputs, maxima.data(), &two_threads);
+  CHECK(maxima == reference.maxima);
+  const Floats y = MultiplyFloats(layout, PackAsInt8(layout, weights, num_inputs, maxima), x, num_rows);
+  for (size_t row = 0; row < num_rows; ++row) {
+    const float maximum = MaximumOf(x.data() + row * num_inputs, num_inputs);
+    for (size_t n = 0; n < num_outputs; ++n) {
+      const float scale = maximum / 127 * (reference.maxima[n] / 127);
+      CHECK_EQUAL(y[row * num_outputs + n],
+                  static_cast<float>(reference.Sum(x.data() + row * num_inputs, maximum, n)) * scale);
+    }
+  }
+}
+
+// The weights of 4 bits as numbers: [num_outputs, num_columns], columns from the first block on.
+struct Int4Reference {
+  PackedLayout layout;
+  size_t num_columns;
+  std::vector<uint8_t> values;   // [num_outputs, num_columns]
+  std::vector<uint16_t> scales;  // [num_outputs, blocks]
+  std::vector<uint16_t> minima;
+
+  Int4Reference(const PackedLayout& layout, uint32_t seed)
+      : layout(layout), num_columns(layout.in_offset + layout.in_features) {
+    std::mt19937 random(seed);
+    for (size_t i = 0; i < layout.out_features * num_columns; ++i) values.push_back(random() % 16);
+    for (size_t i = 0; i < layout.out_features * layout.num_blocks(); ++i) {
+      scales.push_back(Float16::Store(static_cast<float>(random() % 1000) / 1000));
+      minima.push_back(Float16::Store(static_cast<float>(random() % 1000) / -200));
+    }
+  }
+
+  std::vector<uint8_t> Pack() const {
+    std::vector<uint8_t> packed(layout.num_bytes(), 0xee);
+    const PackTarget target = {layout, packed.data(), 0, layout.out_features};
+    const auto* minima_bytes = layout.has_minimum ? reinterpret_cast<const uint8_t*>(minima.data()) : nullptr;
+    PackInt4Values(target,
+                   {values.data(), num_columns, reinterpret_cast<const uint8_t*>(scales.data()), minima_bytes},
+                   &two_threads);
+    return packed;
+  }
+
+  double Weight(size_t n, size_t column) const {
+    const size_t block = n * layout.num_blocks() + column / layout.block_size;
+    const double scale = Float16::Load(scales[block]);
+    const double minimum = layout.has_minimum ? Float16::Load(minima[block]) : -8 * scale;
+    return scale * values[n * num_columns + column] + minimum;
+  }
+
+  // What the product with one row of x is: activations as int8 per 32 inputs, counted from the first block on.
+  double Product(const float* x, size_t n) const {
+    double y = 0;
+    for (size_t block = 0; block < num_columns; block += kRowBlock) {
+      const size_t first = std::max(block, layout.in_offset);
+      const size_t last = std::min(block + kRowBlock, num_columns);
+      if (first >= last) continue;
+      const float maximum = MaximumOf(x + first - layout.in_offset, last - first);
+      for (size_t column = first; column < last && maximum > 0; ++column) {
+        const double value = std::nearbyint(x[column - layout.in_offset] * (127 / maximum));
+        y += value * maximum / 127 * Weight(n, column);
+      }
+    }
+    return y;
+  }
+};
+
+void CheckInt4(const PackedLayout& layout, size_t num_rows) {
+  const Int4Reference reference(layout, 3);
+  const Floats x = RandomFloats(num_rows * layout.in_features, 4);
+  const Floats y = MultiplyFloats(layout, reference.Pack(), x, num_rows);
+  for (size_t row = 0; row < num_rows; ++row) {
+    for (size_t n = 0; n < layout.out_features; ++n) {
+      const double expected = reference.Product(x.data() + row * layout.in_features, n);
+      const double received = y[row * layout.out_features + n];
+      const double tolerance = 1e-5 * std::sqrt(static_cast<double>(layout.in_features)) * 10;
+      if (!(std::fabs(received - expected) <= tolerance)) CHECK_EQUAL(received, expected);
+    }
+  }
+}
+
+struct Shape {
+  size_t num_rows, num_outputs, num_inputs;
+};
+
+constexpr Shape kShapes[] = {{0, 16, 32}, {1, 1, 1},    {1, 3, 1},     {2, 3, 5},     {1, 16, 64},   {3, 17, 33},
+                             {1, 0, 8},   {2, 40, 0},   {5, 100, 129}, {13, 67, 96},  {9, 48, 250},  {1, 130, 576},
+                             {4, 65, 31}, {33, 64, 128}, {6, 128, 40}, {8, 31, 1000}, {70, 80, 160}};
+
+}  // namespace
+
+TEST("8 bits: the integer product, and two multiplications, for any shape") {
+  for (const Shape& shape : kShapes) CheckInt8(shape.num_rows, shape.num_outputs, shape.num_inputs);
+}
+
+TEST("4 bits: the product of what is stored, for any shape, block size and offset, with and without minima") {
+  for (const Shape& shape : kShapes) {
+    for (const size_t block_size : {size_t{32}, size_t{64}, size_t{128}}) {
+      for (const bool has_minimum : {false, true}) {
+        for (const size_t in_offset : {size_t{0}, size_t{7}, block_size - 1}) {
+          CheckInt4({4, shape.num_outputs, shape.num_inputs, block_size, has_minimum, in_offset}, shape.num_rows);
+        }
+      }
+    }
+  }
+}
+
+TEST("8 bits: parts of the inputs, each with the whole row's maximum, sum up to the whole product, bit for bit") {
+  constexpr size_t kRows = 5, kOutputs = 37, kInputs = 203;
+  const Floats weights = RandomFloats(kOutputs * kInputs, 5);
+  const Floats x = RandomFloats(kRows * kInputs, 6);
+  const Int8Reference reference(weights, kOutputs, kInputs);
+  const PackedLayout whole = {8, kOutputs, kInputs};
+  const std::vector<uint8_t> packed_whole = PackAsInt8(whole, weights, kInputs, reference.maxima);
+  const Floats expected = MultiplyFloats(whole, packed_whole, x, kRows);
+  for (const std::vector<size_t>& cuts :
+       {std::vector<size_t>{0, 203}, {0, 100, 203}, {0, 1, 4, 77, 203}, {0, 64, 64, 203}}) {
+    Floats maxima(kRows);
+    std::vector<int32_t> total(kRows * kOutputs);
+    std::vector<uint8_t> packed;
+    PackedLayout layout;
+    for (size_t row = 0; row < kRows; ++row) maxima[row] = AbsoluteMaximum(x.data() + row * kInputs, kInputs);
+    for (size_t part = 0; part + 1 < cuts.size(); ++part) {
+      layout = {8, kOutputs, cuts[part + 1] - cuts[part]};
+      const Floats part_weights(weights.begin() + static_cast<ptrdiff_t>(cuts[part]), weights.end());
+      packed = PackAsInt8(layout, part_weights, kInputs, reference.maxima);
+      Floats part_x;
+      for (size_t row = 0; row < kRows; ++row) {
+        part_x.insert(part_x.end(), x.data() + row * kInputs + cuts[part], x.data() + row * kInputs + cuts[part + 1]);
+      }
+      QuantisedRows rows;
+      rows.Quantise(layout, part_x.data(), kRows, maxima.data(), &two_threads);
+      std::vector<int32_t> sums(total.size());
+      Multiply({layout, packed.data(), rows, nullptr, sums.data()}, &two_threads);
+      for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
+    }
+    Floats y(total.size());
+    Rescale(layout, packed.data(), total.data(), maxima.data(), kRows, y.data());
+    CHECK(y == expected);
+  }
+}
+
+TEST("a row's product does not depend on the rows beside it, bit for bit") {
+  constexpr size_t kRows = 21, kOutputs = 83, kInputs = 160;
+  const Floats x = RandomFloats(kRows * kInputs, 7);
+  const Floats weights = RandomFloats(kOutputs * kInputs, 8);
+  const PackedLayout int8 = {8, kOutputs, kInputs};
+  const PackedLayout int4 = {4, kOutputs, kInputs, 32, true, 0};
+  const std::vector<uint8_t> packed_int8 =
+      PackAsInt8(int8, weights, kInputs, Int8Reference(weights, kOutputs, kInputs).maxima);
+  const std::vector<uint8_t> packed_int4 = Int4Reference(int4, 9).Pack();
+  for (const auto& [layout, packed] : {std::pair(int8, packed_int8), std::pair(int4, packed_int4)}) {
+    const Floats together = MultiplyFloats(layout, packed, x, kRows);
+    Floats alone;
+    for (size_t row = 0; row < kRows; ++row) {
+      const Floats one_row(x.begin() + row * kInputs, x.begin() + (row + 1) * kInputs);
+      const Floats y = MultiplyFloats(layout, packed, one_row, 1);
+      alone.insert(alone.end(), y.begin(), y.end());
+    }
+    CHECK(together == alone);
+  }
+}
+
+TEST("4 bits, quantised here: each block's furthest value is exact, the others are within half a step") {
+  for (const size_t block_size : {size_t{32}, size_t{128}}) {
+    const PackedLayout layout = {4, 19, 300, block_size};
+    const Floats weights = RandomFloats(layout.out_features * layout.in_features, 10);
+    std::vector<uint8_t> packed(layout.num_bytes());
+    PackInt4({layout, packed.data(), 0, layout.out_features}, MatrixOf(weights, 300, 300), &two_threads);
+    for (size_t k = 0; k < layout.in_features; ++k) {
+      Floats x(layout.in_features);
+      x[k] = 1;  // reads column k of the weight
+      const Floats column = MultiplyFloats(layout, packed, x, 1);
+      for (size_t n = 0; n < layout.out_features; ++n) {
+        const size_t first = k / block_size * block_size;
+        const size_t count = std::min(block_size, layout.in_features - first);
+        const float maximum = MaximumOf(&weights[n * 300 + first], count);
+        const float weight = weights[n * 300 + k];
+        const float step = maximum / 8;
+        // one end of the range has a step less than the other
+        const float most = std::fabs(weight) == maximum ? maximum / 1000 : step * 1.01F;
+        CHECK(std::fabs(column[n] - weight) <= most);
+      }
+    }
+  }
+}
+
+TEST("a weight packed in parts is the weight packed at once; a cut weight keeps the scales of its blocks") {
+  const Floats weights = RandomFloats(50 * 96, 11);
+  const PackedLayout whole = {4, 50, 96, 32};
+  std::vector<uint8_t> at_once(whole.num_bytes());
+  std::vector<uint8_t> in_parts(whole.num_bytes());
+  PackInt4({whole, at_once.data(), 0, 50}, MatrixOf(weights, 96, 96), &two_threads);
+  for (const auto& [first, last] : {std::pair<size_t, size_t>{0, 7}, {7, 39}, {39, 50}}) {
+    const Floats part(weights.begin() + first * 96, weights.begin() + last * 96);
+    PackInt4({whole, in_parts.data(), first, last - first}, MatrixOf(part, 96, 96), &two_threads);
+  }
+  CHECK(std::vector(at_once.begin(), at_once.begin() + 3 * whole.tile_bytes()) ==
+        std::vector(in_parts.begin(), in_parts.begin() + 3 * whole.tile_bytes()));
+  const Floats x = RandomFloats(96, 12);
+  CHECK(MultiplyFloats(whole, at_once, x, 1) == MultiplyFloats(whole, in_parts, x, 1));
+
+  // inputs 40 .. 80 of the same weight: blocks 1 and 2, of which 8 inputs come before, 16 after
+  const PackedLayout cut = {4, 50, 40, 32, false, 8};
+  std::vector<uint8_t> packed_cut(cut.num_bytes());
+  const Floats blocks(weights.begin() + 32, weights.end());
+  PackInt4({cut, packed_cut.data(), 0, 50}, MatrixOf(blocks, 64, 96), &two_threads);
+  for (size_t k = 0; k < 40; ++k) {
+    Floats one(40);
+    one[k] = 1;
+    Floats same(96);
+    same[40 + k] = 1;
+    CHECK(MultiplyFloats(cut, packed_cut, one, 1) == MultiplyFloats(whole, at_once, same, 1));
+  }
+}
+
+TEST("weights of 16 bits are quantised as their float32 values, from any address") {
+  const Floats floats = RandomFloats(6 * 70, 13);
+  for (const DataType type : {DataType::kFloat16, DataType::kBFloat16}) {
+    std::vector<uint8_t> stored(1 + floats.size() * 2);
+    Floats widened;
+    for (size_t i = 0; i < floats.size(); ++i) {
+      const bool is_half = type == DataType::kFloat16;
+      const uint16_t bits = is_half ? Float16::Store(floats[i]) : BFloat16::Store(floats[i]);
+      widened.push_back(is_half ? Float16::Load(bits) : BFloat16::Load(bits));
+      std::memcpy(&stored[1 + i * 2], &bits, 2);
+    }
+    const PackedLayout layout = {8, 6, 70};
+    const FloatMatrix source = {&stored[1], type, 70, 70};
+    Floats maxima(6);
+    AbsoluteMaxima(source, 6, maxima.data(), &two_threads);
+    std::vector<uint8_t> packed(layout.num_bytes());
+    PackInt8({layout, packed.data(), 0, 6}, source, maxima.data(), &two_threads);
+    const Floats x = RandomFloats(70, 14);
+    CHECK(MultiplyFloats(layout, packed, x, 1) ==
+          MultiplyFloats(layout, PackAsInt8(layout, widened, 70, Int8Reference(widened, 6, 70).maxima), x, 1));
+  }
+}
+
+TEST("a row that holds a NaN or an infinity gives NaNs; rows of zeros or of the least numbers give zeros") {
+  const Floats weights = RandomFloats(20 * 64, 15);
+  const PackedLayout int8 = {8, 20, 64};
+  const PackedLayout int4 = {4, 20, 64, 32};
+  std::vector<uint8_t> packed_int4(int4.num_bytes());
+  PackInt4({int4, packed_int4.data(), 0, 20}, MatrixOf(weights, 64, 64), &two_threads);
+  const auto packed_int8 = PackAsInt8(int8, weights, 64, Int8Reference(weights, 20, 64).maxima);
+  for (const auto& [layout, packed] : {std::pair(int8, packed_int8), std::pair(int4, packed_int4)}) {
+    for (const float odd : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+      Floats x = RandomFloats(64, 16);
+      x[40] = odd;
+      for (const float y : MultiplyFloats(layout, packed, x, 1)) CHECK(std::isnan(y));
+    }
+    for (const float small : {0.0F, -0.0F, 1e-45F, 1e-38F}) {
+      for (const float y : MultiplyFloats(layout, packed, Floats(64, small), 1)) CHECK_EQUAL(y, 0.0F);
+    }
+  }
+}
+
+TEST("layouts that do not exist are refused") {
+  const auto message = [](const PackedLayout& layout) -> std::string {
+    try {
+      CheckLayout(layout);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK_EQUAL(message({6, 1, 1}), "A packed weight has 8 or 4 bits, received 6.");
+  CHECK_EQUAL(message({8, 1, 1, 0, true}), "A packed weight of 8 bits has no minima and no in_offset.");
+  CHECK_EQUAL(message({4, 1, 1, 48}),
+              "A packed weight of 4 bits has blocks of a multiple of 32 inputs, received block size 48.");
+  CHECK_EQUAL(message({4, 1, 1, 32, false, 32}),
+              "A packed weight of 4 bits begins inside its first block of 32 inputs, received in_offset 32.");
+  CHECK_EQUAL(message({4, 1, 1, 64, true, 63}), "");
+}
+
+}  // namespace shardrun
+
+int main() { return check::RunAll(); }
