@@ -22,10 +22,13 @@ class ListenerWrap : public Napi::ObjectWrap<ListenerWrap> {
   explicit ListenerWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     const Napi::Object options = info[0].As<Napi::Object>();
     const Napi::Uint8Array secret = options.Get("secret").As<Napi::Uint8Array>();
+    if (const Napi::Value function = options.Get("onFirstStranger"); function.IsFunction()) {
+      on_first_stranger_ = std::make_shared<Napi::FunctionReference>(Napi::Persistent(function.As<Napi::Function>()));
+    }
     ThrowingJsErrors(info.Env(), [&] {
       listener_ = std::make_shared<Listener>(ListenOptions{
           StringOf(options, "runId"), static_cast<int>(IntOf(options, "rank")), StringOf(options, "tcpHost"),
-          std::vector<uint8_t>(secret.Data(), secret.Data() + secret.ByteLength())});
+          std::vector<uint8_t>(secret.Data(), secret.Data() + secret.ByteLength()), TellOfStranger(info.Env())});
     });
     Environment::Of(info.Env()).AtTeardown([weak = std::weak_ptr<Listener>(listener_)] {
       if (const auto listener = weak.lock()) listener->Close();
@@ -41,6 +44,18 @@ class ListenerWrap : public Napi::ObjectWrap<ListenerWrap> {
 
   void Close(const Napi::CallbackInfo&) { listener_->Close(); }
 
+  // Takes the word to the JavaScript thread, where alone the function may be held.
+  std::function<void(const std::string&)> TellOfStranger(Napi::Env env) {
+    return
+        [&environment = Environment::Of(env), weak = std::weak_ptr(on_first_stranger_)](const std::string& stranger) {
+          environment.CallOnJsThread([weak, stranger](Napi::Env env) {
+            const auto function = weak.lock();
+            if (env != nullptr && function) function->Call({Napi::String::New(env, stranger)});
+          });
+        };
+  }
+
+  std::shared_ptr<Napi::FunctionReference> on_first_stranger_;
   std::shared_ptr<Listener> listener_;
 };
 

@@ -20,7 +20,9 @@ constexpr size_t kMostStrangers = 64;
 }  // namespace
 
 Listener::Listener(const ListenOptions& options)
-    : secret_(options.secret), closing_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    : secret_(options.secret),
+      on_first_stranger_(options.on_first_stranger),
+      closing_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   address_.unix_name = "shardrun-" + options.run_id + "-" + std::to_string(options.rank);
   address_.tcp_host = options.tcp_host;
   unix_ = ListenUnix(address_.unix_name);
@@ -67,7 +69,11 @@ void Listener::Serve() {
     for (const Stranger& stranger : strangers_) fds.push_back({stranger.socket.get(), POLLIN, 0});
     poll(fds.data(), fds.size(), strangers_.empty() ? -1 : kHelloTimeoutMs / 10);
     if ((fds[0].revents & POLLIN) != 0) return;
-    std::erase_if(strangers_, [this](Stranger& stranger) { return !StillStrange(stranger); });
+    std::erase_if(strangers_, [this](Stranger& stranger) {
+      const Standing standing = Judge(stranger);
+      if (standing == Standing::kTurnedAway) ReportOnce(stranger);
+      return standing != Standing::kWaiting;
+    });
     if ((fds[1].revents & POLLIN) != 0) Accept(unix_.get());
     if ((fds[2].revents & POLLIN) != 0) Accept(tcp_.get());
   }
@@ -79,32 +85,38 @@ void Listener::Accept(int listening) {
   if (strangers_.size() == kMostStrangers) strangers_.erase(strangers_.begin());
   const Challenge challenge{.nonce = NewNonce()};
   if (!SendAtOnce(socket.get(), &challenge, sizeof(challenge))) return;
-  strangers_.push_back({std::move(socket), Deadline(kHelloTimeoutMs), challenge.nonce, Hello(), 0});
+  std::string name = PeerName(socket.get());
+  strangers_.push_back({std::move(socket), std::move(name), Deadline(kHelloTimeoutMs), challenge.nonce, Hello(), 0});
 }
 
-bool Listener::StillStrange(Stranger& stranger) {
+Listener::Standing Listener::Judge(Stranger& stranger) {
   const ssize_t count = recv(stranger.socket.get(), reinterpret_cast<uint8_t*>(&stranger.hello) + stranger.received,
                              sizeof(Hello) - stranger.received, MSG_DONTWAIT);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return !stranger.deadline.Passed();
-  if (count <= 0) return false;
-  stranger.received += count;
-  if (stranger.received < sizeof(Hello)) return !stranger.deadline.Passed();
-  LetIn(stranger);
-  return false;
+  const bool would_wait = count < 0 && (errno == EAGAIN || errno == EINTR);
+  if (count <= 0 && !would_wait) return Standing::kTurnedAway;
+  if (count > 0) stranger.received += count;
+  if (stranger.received == sizeof(Hello)) return JudgeProof(stranger);
+  return stranger.deadline.Passed() ? Standing::kTurnedAway : Standing::kWaiting;
 }
 
-void Listener::LetIn(Stranger& stranger) {
+Listener::Standing Listener::JudgeProof(Stranger& stranger) {
   const Hello& hello = stranger.hello;
-  if (hello.magic != Challenge::kMagic) return;
-  if (!SameProof(hello.proof, secret_.ProveConnecting(stranger.challenge, hello))) return;
+  if (hello.magic != Challenge::kMagic) return Standing::kTurnedAway;
+  if (!SameProof(hello.proof, secret_.ProveConnecting(stranger.challenge, hello))) return Standing::kTurnedAway;
   const Proof answer = secret_.ProveAccepting(stranger.challenge, hello);
-  if (!SendAtOnce(stranger.socket.get(), &answer, sizeof(answer))) return;
+  if (!SendAtOnce(stranger.socket.get(), &answer, sizeof(answer)))
+    return Standing::kLetIn;  // it knows the secret, and left
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (closed_) return;
+    if (closed_) return Standing::kLetIn;
     connections_[{hello.communicator, hello.epoch, hello.from}] = std::move(stranger.socket);
   }
   changed_.notify_all();
+  return Standing::kLetIn;
+}
+
+void Listener::ReportOnce(const Stranger& stranger) {
+  if (on_first_stranger_) std::exchange(on_first_stranger_, nullptr)(stranger.name);
 }
 
 }  // namespace shardrun

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,8 @@ struct ListenOptions {
   int rank = 0;
   std::string tcp_host;
   std::vector<uint8_t> secret;
+  // Told who was the first to be turned away, on the listener's thread; may be empty.
+  std::function<void(const std::string& stranger)> on_first_stranger;
 };
 
 // Which connection: of communicator `communicator` in its epoch, from rank `from`.
@@ -55,6 +58,7 @@ class Listener {
   // A connection that has not proven itself yet.
   struct Stranger {
     FileDescriptor socket;
+    std::string name;
     Deadline deadline;
     Nonce challenge;
     Hello hello;
@@ -63,11 +67,13 @@ class Listener {
 
   void Serve();
   void Accept(int listening);
-  // False when it must be dropped or has been let in: it is no stranger any more.
-  bool StillStrange(Stranger& stranger);
-  void LetIn(Stranger& stranger);
+  enum class Standing { kWaiting, kLetIn, kTurnedAway };
+  Standing Judge(Stranger& stranger);
+  Standing JudgeProof(Stranger& stranger);
+  void ReportOnce(const Stranger& stranger);
 
   const Secret secret_;
+  std::function<void(const std::string& stranger)> on_first_stranger_;
   Address address_;
   FileDescriptor unix_;
   FileDescriptor tcp_;

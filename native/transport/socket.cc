@@ -124,6 +124,19 @@ bool SameUser(int socket) {
   return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == geteuid();
 }
 
+std::string PeerName(int socket) {
+  sockaddr_storage peer{};
+  socklen_t length = sizeof(peer);
+  char host[NI_MAXHOST], port[NI_MAXSERV];
+  getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &length);
+  if (peer.ss_family == AF_UNIX) return "a process of this host";
+  if (getnameinfo(reinterpret_cast<sockaddr*>(&peer), length, host, sizeof(host), port, sizeof(port),
+                  NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return "a connection already gone";
+  }
+  return peer.ss_family == AF_INET6 ? std::string("[") + host + "]:" + port : std::string(host) + ":" + port;
+}
+
 bool SendAtOnce(int socket, const void* data, size_t bytes) {
   return send(socket, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(bytes);
 }

@@ -29,6 +29,8 @@ FileDescriptor ConnectTcp(const std::string& host, const std::string& port, cons
 
 // Whether the process at the other end of a unix socket belongs to this process's user. True for other sockets.
 bool SameUser(int socket);
+// The other end of a connection for a message: "10.0.0.5:4711", "[fd00::5]:4711", or that it is a process of this host.
+std::string PeerName(int socket);
 
 // Few bytes, which always fit the buffer of a new connection; false when the peer has left.
 bool SendAtOnce(int socket, const void* data, size_t bytes);

@@ -32,6 +32,8 @@ export interface ListenOptions {
   readonly tcpHost: string;
   /** Every connection proves this before anything else is read from it. */
   readonly secret: Uint8Array;
+  /** Told, once, who was the first to be turned away because it did not. */
+  readonly onFirstStranger?: (stranger: string) => void;
 }
 
 export interface PeerAddress {

@@ -2,7 +2,6 @@
  * The engine's thread: joins the world, then serves. On the leader it answers the script's requests; on a follower it carries
  * out what the leader broadcasts. A script that computes for minutes on its own thread does not hold it up.
  */
-import { writeSync } from "node:fs";
 import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
@@ -12,6 +11,7 @@ import { CollectiveError } from "../errors.ts";
 import { follow } from "../execute/follower.ts";
 import { Leader } from "../execute/leader.ts";
 import { Rank } from "../execute/rank.ts";
+import { sayAtOnce } from "../log.ts";
 import type { Membership } from "../rendezvous/membership.ts";
 import {
   CONSEQUENCE_DELAY_MS,
@@ -120,8 +120,7 @@ function end(value: typeof ENGINE_ENDED | typeof ENGINE_FAILED): void {
 
 /** This rank cannot go on: says so, and ends the process if its script does not. */
 async function fail(error: Error): Promise<void> {
-  // Not through console: its lines would wait for the script's event loop.
-  writeSync(2, `shardrun: rank ${ownRank} (${host}): ${error.message}\n`);
+  sayAtOnce(`rank ${ownRank} (${host}): ${error.message}`);
   if (error instanceof CollectiveError) {
     await sleep(CONSEQUENCE_DELAY_MS);
   }

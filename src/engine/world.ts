@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { native, type Communicator } from "../collective/native.ts";
 import { findRuntimeLibrary } from "../collective/runtime-library.ts";
 import type { Environment } from "../environment.ts";
+import { sayAtOnce } from "../log.ts";
 import { describeFailure } from "../rendezvous/failure.ts";
 import { chooseMeetingPoint } from "../rendezvous/meeting-point.ts";
 import { Membership } from "../rendezvous/membership.ts";
@@ -40,7 +41,9 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   const meetingPoint = await chooseMeetingPoint(settings);
   const secret = meetingPoint.secret ?? userSecret();
   const tcpHost = await chooseOwnAddress(settings, meetingPoint);
-  const listener = addon.listen({ runId: randomUUID(), rank, tcpHost, secret });
+  const onFirstStranger = (stranger: string): void =>
+    sayAtOnce(`rank ${rank} turned away ${stranger}, which did not prove this run's secret (said once).`);
+  const listener = addon.listen({ runId: randomUUID(), rank, tcpHost, secret, onFirstStranger });
   const membership = await Membership.join({
     environment: settings,
     meetingPoint: { ...meetingPoint, secret },
@@ -48,5 +51,6 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   });
   membership.onFailure((failure) => addon.abortAll(describeFailure(failure), failure.rank));
   const communicator = await addon.connect(listener, { ...group, peers: membership.world.peers });
+  listener.close(); // everyone has come
   return { communicator, membership };
 }

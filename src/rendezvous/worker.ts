@@ -2,10 +2,10 @@
  * The rendezvous thread: gRPC and heartbeats live here, away from the script's event loop, so that a script which computes for a
  * minute is not taken for dead. Runs rank 0's coordinator and every rank's client, and ends when the rank has left.
  */
-import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { logVerbosity, type ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
+import { sayAtOnce } from "../log.ts";
 import { type CoordinatorAddress, removeAddressFile, writeAddressFile } from "./address-file.ts";
 import { RendezvousClient } from "./client.ts";
 import { Coordinator } from "./coordinator.ts";
@@ -29,7 +29,6 @@ process.noDeprecation = true;
 const { environment, meetingPoint, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
 const { identity } = environment;
 const owner: MessagePort = parentPort!;
-const STDERR_FD = 2;
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 
 let coordinator: Coordinator | undefined;
@@ -65,7 +64,7 @@ async function join(): Promise<void> {
     timing,
     onFailure: (failure) => tell({ kind: "failed", failure }),
     onLeft: (rank) => tell({ kind: "left", rank }),
-    log,
+    log: sayAtOnce,
   });
   withdrawAddress();
   tell({ kind: "joined", world: { peers: describePeers(client.peers) } });
@@ -80,7 +79,7 @@ async function listen(root: Join & { process: Process }, credentials: ServerCred
     startTimeoutMs: environment.startTimeoutMs,
     timing,
     root,
-    log,
+    log: sayAtOnce,
   });
   coordinator = opened;
   if (meetingPoint.kind === "file") {
@@ -123,11 +122,6 @@ function describePeers(peers: readonly Peer[]): WorldPeer[] {
     pid: process!.pid,
     address,
   }));
-}
-
-/** Written at once: what goes through console or process.stderr of a thread waits for the script's event loop. */
-function log(line: string): void {
-  writeSync(STDERR_FD, `shardrun: ${line}\n`);
 }
 
 function tell(event: WorkerEvent): void {

@@ -150,6 +150,22 @@ TEST("Listener: any number of strangers leaves no connection and no memory behin
   CHECK(mallinfo2().uordblks < heap_bytes + 16384);
 }
 
+TEST("Listener: says who was the first to be turned away, and only that") {
+  std::vector<std::string> turned_away;
+  ListenOptions options{"first-" + std::to_string(getpid()), 0, "127.0.0.1", kSecret};
+  options.on_first_stranger = [&](const std::string& stranger) { turned_away.push_back(stranger); };
+  {
+    Listener listener(options);
+    CHECK(LetsIn(listener));
+    for (int i = 0; i < 2; ++i) {
+      Visit visit(listener);
+      CHECK(!visit.Answers(visit.HelloWith(std::vector<uint8_t>(32, 8))));
+    }
+  }
+  CHECK_EQUAL(turned_away.size(), size_t{1});
+  CHECK_EQUAL(turned_away.front().substr(0, 10), "127.0.0.1:");
+}
+
 TEST("Listener: half a hello is dropped after two seconds, and delays nobody") {
   const auto listener = NewListener("half", 0);
   Visit half(*listener);
