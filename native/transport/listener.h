@@ -26,7 +26,7 @@ struct ListenOptions {
   std::string tcp_host;
   std::vector<uint8_t> secret;
   // Told who was the first to be turned away, on the listener's thread; may be empty.
-  std::function<void(const std::string& stranger)> on_first_stranger;
+  std::function<void(const std::string& stranger)> on_first_stranger = nullptr;
 };
 
 // Which connection: of communicator `communicator` in its epoch, from rank `from`.
