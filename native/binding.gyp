@@ -14,7 +14,7 @@
         "transport/listener.cc",
         "transport/channel.cc",
         "transport/mesh.cc",
-        "transport/tcp_transport.cc",
+        "transport/stream_transport.cc",
         "transport/shm_segment.cc",
         "transport/shm_transport.cc",
         "transport/connect.cc",

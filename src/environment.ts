@@ -66,7 +66,7 @@ export interface TlsFiles {
   readonly authorityFile: string | undefined;
 }
 
-const COLLECTIVES = ["auto", "shm", "tcp"] as const;
+const COLLECTIVES = ["auto", "shm", "tcp", "grpc"] as const;
 /** Long enough for a cold start on a loaded machine, short enough that a mistake is noticed by whoever typed it. */
 const DEFAULT_START_TIMEOUT_MS = 30_000;
 const SECRET_DIGITS = 64;

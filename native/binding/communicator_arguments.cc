@@ -26,8 +26,10 @@ ConnectOptions ConnectOptionsOf(const Napi::Object& options) {
     result.transport = TransportKind::kShm;
   } else if (transport == "tcp") {
     result.transport = TransportKind::kTcp;
+  } else if (transport == "grpc") {
+    result.transport = TransportKind::kGrpc;
   } else if (transport != "auto") {
-    throw UsageError("connect: expected the transport auto, shm or tcp, received \"" + transport + "\".");
+    throw UsageError("connect: expected the transport auto, shm, tcp or grpc, received \"" + transport + "\".");
   }
   return result;
 }

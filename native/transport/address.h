@@ -1,5 +1,5 @@
 // How peers reach a listener: an abstract unix socket on its host, a TCP port from elsewhere. Travels as one string,
-// "unix=<name>;tcp=<host>:<port>", that nobody else reads.
+// "unix=<name>;tcp=<host>:<port>", read here and by the gRPC bridge (src/rendezvous/bridge.ts) alone.
 #pragma once
 
 #include <string>

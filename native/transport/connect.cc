@@ -11,7 +11,7 @@
 #include "shm_segment.h"
 #include "shm_transport.h"
 #include "socket.h"
-#include "tcp_transport.h"
+#include "stream_transport.h"
 
 namespace shardrun {
 
@@ -38,7 +38,8 @@ void CheckOptions(const std::shared_ptr<Listener>& listener, const ConnectOption
 }
 
 bool SharesMemory(const ConnectOptions& options, int peer) {
-  return options.transport != TransportKind::kTcp && options.peers[peer].host == options.peers[options.rank].host;
+  const bool may_share = options.transport == TransportKind::kAuto || options.transport == TransportKind::kShm;
+  return may_share && options.peers[peer].host == options.peers[options.rank].host;
 }
 
 FileDescriptor OpenSocket(const Address& address, bool use_unix, const Patience& patience) {
@@ -62,12 +63,13 @@ FileDescriptor ConnectPeer(const Listener& listener, const ConnectOptions& optio
                            const Patience& patience) {
   constexpr std::chrono::milliseconds kBetweenTries{20};
   const Address address = Address::Parse(options.peers[peer].address);
+  const bool use_unix = options.transport == TransportKind::kGrpc || SharesMemory(options, peer);
   Hello hello;
   hello.communicator = options.communicator;
   hello.epoch = options.epoch;
   hello.from = options.rank;
   while (true) {
-    FileDescriptor socket = OpenSocket(address, SharesMemory(options, peer), patience);
+    FileDescriptor socket = OpenSocket(address, use_unix, patience);
     if (socket && SameUser(socket.get()) && Introduce(socket.get(), hello, listener.secret(), patience)) return socket;
     if (patience.Over()) return FileDescriptor();
     std::this_thread::sleep_for(kBetweenTries);
@@ -137,7 +139,10 @@ std::string ConnectOptions::Name(int rank) const {
   return "rank " + std::to_string(peers[rank].rank) + " (" + peers[rank].host + ")";
 }
 
-const char* ConnectOptions::WireTo(int peer) const { return SharesMemory(*this, peer) ? "shm" : "tcp"; }
+const char* ConnectOptions::WireTo(int peer) const {
+  if (transport == TransportKind::kGrpc) return "grpc";
+  return SharesMemory(*this, peer) ? "shm" : "tcp";
+}
 
 std::vector<std::vector<int>> ConnectOptions::Hosts() const {
   std::vector<std::vector<int>> hosts;
@@ -167,8 +172,9 @@ std::unique_ptr<Transport> ConnectTransport(const std::shared_ptr<Listener>& lis
   const bool keep_core = HasCorePerRank(static_cast<int>(host_ranks.size()));
   // A rank that is alone on its host takes the same steps as the others.
   const bool one_rank_per_host = static_cast<int>(hosts.size()) == options.world_size;
-  if (options.transport == TransportKind::kTcp || one_rank_per_host) {
-    return std::make_unique<TcpTransport>(Mesh(std::move(sockets), abort, keep_core));
+  const bool is_grpc = options.transport == TransportKind::kGrpc;
+  if (is_grpc || options.transport == TransportKind::kTcp || one_rank_per_host) {
+    return std::make_unique<StreamTransport>(Mesh(std::move(sockets), abort, keep_core), is_grpc ? "grpc" : "tcp");
   }
   ShmSegment segment = ShareSegment(options, host_ranks, sockets, {deadline, *abort});
   return std::make_unique<ShmTransport>(options.rank, host_ranks, std::move(segment),

@@ -13,7 +13,8 @@
 
 namespace shardrun {
 
-enum class TransportKind { kAuto, kShm, kTcp };
+// kGrpc: the peers' addresses are this process's ends of a bridge to them.
+enum class TransportKind { kAuto, kShm, kTcp, kGrpc };
 
 struct PeerAddress {
   int rank = 0;  // for messages; the place in the group is the index
@@ -32,7 +33,7 @@ struct ConnectOptions {
 
   // "rank 2 (hostc)", as messages say it.
   std::string Name(int rank) const;
-  // What carries bytes to a peer: "shm" or "tcp".
+  // What carries bytes to a peer: "shm", "tcp" or "grpc".
   const char* WireTo(int peer) const;
   // The ranks of each host in their order, hosts in the order of their first rank.
   std::vector<std::vector<int>> Hosts() const;

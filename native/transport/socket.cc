@@ -20,17 +20,18 @@ namespace {
 constexpr int kBacklog = 128;
 constexpr int kLongestWaitMs = 60000;
 
+// Hyphens make up what a name lacks of the longest: some versions of Node, which must reach it, take any other for one
+// with zeros at its end.
 struct UnixName {
   sockaddr_un address{};
-  socklen_t length;
 
   explicit UnixName(const std::string& name) {
     if (name.size() + 1 > sizeof(address.sun_path)) {
       throw Error(Error::Kind::kUsage, "listen: the run id is too long for a unix socket's name: \"" + name + "\".");
     }
     address.sun_family = AF_UNIX;
+    memset(address.sun_path + 1, '-', sizeof(address.sun_path) - 1);
     memcpy(address.sun_path + 1, name.data(), name.size());  // the leading zero makes it abstract: no file
-    length = offsetof(sockaddr_un, sun_path) + 1 + name.size();
   }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
 };
@@ -66,7 +67,7 @@ bool ShouldWait(ssize_t result) { return result < 0 && (errno == EAGAIN || errno
 FileDescriptor ListenUnix(const std::string& abstract_name) {
   const UnixName name(abstract_name);
   FileDescriptor listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (bind(listening.get(), name.get(), name.length) != 0 || listen(listening.get(), kBacklog) != 0) {
+  if (bind(listening.get(), name.get(), sizeof(name.address)) != 0 || listen(listening.get(), kBacklog) != 0) {
     ThrowCannotListen("unix socket @" + abstract_name, "Two processes of this run may have the same rank.");
   }
   return listening;
@@ -94,7 +95,7 @@ FileDescriptor ListenTcp(const std::string& host, std::string* port) {
 FileDescriptor ConnectUnix(const std::string& abstract_name) {
   const UnixName name(abstract_name);
   FileDescriptor connected(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (connect(connected.get(), name.get(), name.length) != 0) return FileDescriptor();
+  if (connect(connected.get(), name.get(), sizeof(name.address)) != 0) return FileDescriptor();
   return connected;
 }
 

@@ -8,7 +8,8 @@ import { CollectiveError, ExecutionError, InternalError, UsageError } from "../e
 /** Element types that travel in collectives. */
 export type WireDataType = "float32" | "float16" | "bfloat16" | "int32" | "int64" | "uint8";
 export type ReduceOp = "sum" | "max";
-export type TransportKind = "auto" | "shm" | "tcp";
+/** "grpc": through the addresses of a gRPC bridge, which must then be those of `peers`. */
+export type TransportKind = "auto" | "shm" | "tcp" | "grpc";
 
 export interface CallOptions {
   /** What is being exchanged, for errors ("layers.3.o_proj"). */
@@ -19,7 +20,7 @@ export interface CallOptions {
 
 /** Accepts the connections of this process's peers, for any number of communicators. */
 export interface Listener {
-  /** What peers need to reach this process; opaque to everyone but native/transport. */
+  /** What peers need to reach this process, "unix=NAME;tcp=HOST:PORT"; for native/transport and the gRPC bridge alone. */
   readonly address: string;
   close(): void;
 }
@@ -70,7 +71,7 @@ export interface CommunicatorStatistics {
 export interface Communicator {
   readonly rank: number;
   readonly worldSize: number;
-  /** "local" for a world of one, else the transport in use: "shm", "tcp", or "shm+tcp": shared memory inside each host, TCP between hosts. */
+  /** "local" for a world of one, else the transport in use: "shm", "tcp", "grpc", or "shm+tcp": shared memory inside each host, TCP between hosts. */
   readonly transport: string;
   /**
    * data: [count] of dataType, in place. Every rank gets the same bits: sums are taken in rank order. Over "shm+tcp", more than 16 KiB

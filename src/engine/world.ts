@@ -40,7 +40,8 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   }
   const meetingPoint = await chooseMeetingPoint(settings);
   const secret = meetingPoint.secret ?? userSecret();
-  const tcpHost = await chooseOwnAddress(settings, meetingPoint);
+  const isBridged = settings.collectives === "grpc";
+  const tcpHost = isBridged ? "127.0.0.1" : await chooseOwnAddress(settings, meetingPoint);
   const onFirstStranger = (stranger: string): void =>
     sayAtOnce(`rank ${rank} turned away ${stranger}, which did not prove this run's secret (said once).`);
   const listener = addon.listen({ runId: randomUUID(), rank, tcpHost, secret, onFirstStranger });
@@ -50,7 +51,9 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
     dataAddress: listener.address,
   });
   membership.onFailure((failure) => addon.abortAll(describeFailure(failure), failure.rank));
-  const communicator = await addon.connect(listener, { ...group, peers: membership.world.peers });
+  const { peers } = isBridged ? await membership.openBridge() : membership.world;
+  const communicator = await addon.connect(listener, { ...group, peers });
   listener.close(); // everyone has come
+  if (isBridged) membership.closeBridge();
   return { communicator, membership };
 }

@@ -7,6 +7,7 @@ import { type ChannelCredentials, type ClientDuplexStream, type ServiceError, st
 import type { WorldIdentity } from "../environment.ts";
 import { RendezvousError } from "../errors.ts";
 import { type CoordinatorAddress, readAddressFile } from "./address-file.ts";
+import type { Tunnel } from "./bridge.ts";
 import {
   describeFailure,
   describeFencing,
@@ -39,6 +40,8 @@ export interface ClientOptions {
   readonly onFailure: (failure: RankFailure) => void;
   /** Called when a rank ends with exit code 0. */
   readonly onLeft: (rank: number) => void;
+  /** Called when another rank has opened a tunnel to this one. */
+  readonly onTunnelOffer: (tunnel: number) => void;
   /** Receives one line per thing that whoever looks after the run should know. */
   readonly log: (line: string) => void;
 }
@@ -71,6 +74,9 @@ export class RendezvousClient {
   readonly #options: ClientOptions;
   readonly #stub: RendezvousStub;
   readonly #stream: Stream;
+  readonly #target: CoordinatorAddress;
+  /** Tunnels have a connection of their own: heartbeats do not wait behind tensors. */
+  #tunnels: RendezvousStub | undefined;
   readonly #silence = new SilenceMeter();
   #heartbeatTimer: NodeJS.Timeout | undefined;
   /** Rank 0, known from its first message on. */
@@ -84,6 +90,7 @@ export class RendezvousClient {
 
   private constructor(target: CoordinatorAddress, options: ClientOptions) {
     this.#options = options;
+    this.#target = target;
     this.#stub = new RendezvousStub(target.address, options.credentials, CHANNEL_OPTIONS);
     this.#stream = this.#stub.join(proveSecret(target.secret));
     let error: ServiceError | undefined;
@@ -124,6 +131,12 @@ export class RendezvousClient {
     throw new RendezvousError(describeUnreachable(identity, `${place} (${seen})`, elapsedMs), identity);
   }
 
+  /** Opens a stream that can become an end of a tunnel to another rank. */
+  openTunnel(): Tunnel {
+    this.#tunnels ??= new RendezvousStub(this.#target.address, this.#options.credentials, CHANNEL_OPTIONS);
+    return this.#tunnels.tunnel(proveSecret(this.#target.secret));
+  }
+
   /** Tells everyone that the data connection to `rank` failed. */
   reportFailure(rank: number, reason: string): void {
     if (this.#isOver) return;
@@ -139,6 +152,7 @@ export class RendezvousClient {
     }
     await Promise.race([this.#ended, sleep(FAREWELL_LIMIT_MS, undefined, { ref: false })]);
     this.#stub.close();
+    this.#tunnels?.close();
   }
 
   /**
@@ -182,6 +196,9 @@ export class RendezvousClient {
         break;
       case "incomplete":
         this.#refuse(describeIncomplete(this.#options.identity, body.value.missingRanks, body.value.elapsedMs));
+        break;
+      case "tunnelOffer":
+        this.#options.onTunnelOffer(body.value.tunnel);
         break;
       case "heartbeat":
         break;

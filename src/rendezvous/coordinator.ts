@@ -1,7 +1,7 @@
 /**
  * Rank 0's side of the rendezvous: a gRPC server that gathers the ranks, tells everyone the world once it is complete, and from
  * then on tells everyone the first failure, or that a rank left. It decides nothing else, and only streams that prove the run's
- * secret reach it.
+ * secret reach it, or the relay behind it.
  */
 import { Server, type ServerCredentials, status, type ServerDuplexStream } from "@grpc/grpc-js";
 import { RendezvousError } from "../errors.ts";
@@ -14,8 +14,10 @@ import {
   type Process,
   RendezvousService,
   type RankMessage,
+  type TunnelMessage,
 } from "./generated/rendezvous.ts";
 import { type HeartbeatTiming, SilenceMeter, WakingClock } from "./heartbeat.ts";
+import { Relay } from "./relay.ts";
 import { checkProof } from "./secret.ts";
 
 export interface CoordinatorOptions {
@@ -52,6 +54,7 @@ export class Coordinator {
   readonly #options: CoordinatorOptions;
   readonly #server: Server;
   readonly #members = new Map<number, Member>();
+  readonly #relay = new Relay((rank, tunnel) => this.#offerTunnel(rank, tunnel));
   readonly #clock: WakingClock;
   readonly #startedMs = performance.now();
   readonly #startTimer: NodeJS.Timeout;
@@ -68,7 +71,11 @@ export class Coordinator {
   private constructor(options: CoordinatorOptions) {
     this.#options = options;
     this.#server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES, ...KEEPALIVE });
-    this.#server.addService(RendezvousService, { join: (stream: Stream) => this.#serve(stream) });
+    this.#server.addService(RendezvousService, {
+      join: (stream: Stream) => this.#admits(stream) && this.#serve(stream),
+      tunnel: (stream: ServerDuplexStream<TunnelMessage, TunnelMessage>) =>
+        this.#admits(stream) && this.#relay.serve(stream),
+    });
     this.#clock = new WakingClock(options.timing);
     this.#startTimer = setTimeout(() => this.#giveUp(), options.startTimeoutMs);
     this.#heartbeatTimer = setInterval(() => this.#beat(), options.timing.intervalMs);
@@ -111,12 +118,15 @@ export class Coordinator {
     this.#server.forceShutdown();
   }
 
+  /** Whether the stream proves the run's secret; turns it away if not. */
+  #admits(stream: ServerDuplexStream<unknown, unknown>): boolean {
+    if (checkProof(stream.metadata, this.#options.secret)) return true;
+    this.#warnOfStranger(stream.getPeer());
+    stream.emit("error", { code: status.UNAUTHENTICATED, details: "the secret of this run was not proved" });
+    return false;
+  }
+
   #serve(stream: Stream): void {
-    if (!checkProof(stream.metadata, this.#options.secret)) {
-      this.#warnOfStranger(stream.getPeer());
-      stream.emit("error", { code: status.UNAUTHENTICATED, details: "the secret of this run was not proved" });
-      return;
-    }
     let member: Member | undefined;
     stream.on("data", ({ body }: RankMessage) => {
       if (member !== undefined) this.#receive(member, body);
@@ -240,6 +250,12 @@ export class Coordinator {
     const body: Body = { $case: "failed", value: failure };
     if (!this.#isComplete) this.#refusal ??= body;
     this.#tellAll(body);
+  }
+
+  #offerTunnel(rank: number, tunnel: number): boolean {
+    const member = this.#members.get(rank);
+    member?.stream.write({ body: { $case: "tunnelOffer", value: { tunnel } } });
+    return member !== undefined;
   }
 
   #tellAll(body: Body): void {

@@ -35,6 +35,7 @@ export class Membership {
   /** Undefined in a world of one. */
   readonly #worker: Worker | undefined;
   #world: World | undefined;
+  #onBridged: ((world: World) => void) | undefined;
   readonly #failureListeners: Listener<RankFailure>[] = [];
   readonly #leftListeners: Listener<number>[] = [];
   #failure: RankFailure | undefined;
@@ -91,6 +92,21 @@ export class Membership {
     return this.#world!;
   }
 
+  /**
+   * The same ranks at addresses that lead through rank 0's coordinator, for a world whose other ports are closed. Slower than any
+   * other way. Ask once, when joined.
+   */
+  openBridge(): Promise<World> {
+    const bridged = new Promise<World>((resolve) => (this.#onBridged = resolve));
+    this.#ask({ kind: "openBridge" });
+    return bridged;
+  }
+
+  /** Lets nobody else onto the bridge; connections that exist stay. */
+  closeBridge(): void {
+    this.#ask({ kind: "closeBridge" });
+  }
+
   /** Called once, with the first cause for which the run cannot go on; at once when there is one already. */
   onFailure(listener: Listener<RankFailure>): void {
     if (this.#failure !== undefined) listener(this.#failure);
@@ -126,6 +142,9 @@ export class Membership {
         this.#world = event.world;
         this.#worker?.unref(); // a script that is done ends, its heartbeat with it
         this.#settle.resolve();
+        break;
+      case "bridged":
+        this.#onBridged?.(event.world);
         break;
       case "refused":
         this.#settle.reject(new RendezvousError(event.message, this.#identity));

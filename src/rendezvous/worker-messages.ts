@@ -37,10 +37,16 @@ export type WorkerRequest =
   /** Tell the others that this rank ends with this code, then end the thread. */
   | { readonly kind: "leave"; readonly exitCode: number }
   /** Tell everyone that the data connection to this rank failed. */
-  | { readonly kind: "report"; readonly rank: number; readonly reason: string };
+  | { readonly kind: "report"; readonly rank: number; readonly reason: string }
+  /** Open this rank's ends of the bridge to all peers. */
+  | { readonly kind: "openBridge" }
+  /** Everyone has come. */
+  | { readonly kind: "closeBridge" };
 
 export type WorkerEvent =
   | { readonly kind: "joined"; readonly world: World }
   | { readonly kind: "refused"; readonly message: string }
+  /** The peers, each at the address of this rank's end of the bridge to it. */
+  | { readonly kind: "bridged"; readonly world: World }
   | { readonly kind: "failed"; readonly failure: RankFailure }
   | { readonly kind: "left"; readonly rank: number };

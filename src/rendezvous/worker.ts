@@ -8,6 +8,7 @@ import { logVerbosity, type ServerCredentials, setLogVerbosity } from "@grpc/grp
 import { sayAtOnce } from "../log.ts";
 import { type CoordinatorAddress, removeAddressFile, writeAddressFile } from "./address-file.ts";
 import { RendezvousClient } from "./client.ts";
+import { Bridge } from "./bridge.ts";
 import { Coordinator } from "./coordinator.ts";
 import type { Join, Peer, Process } from "./generated/rendezvous.ts";
 import { describeSelf, tellHostsApart } from "./process-identity.ts";
@@ -35,6 +36,7 @@ let coordinator: Coordinator | undefined;
 /** Takes rank 0's address out of the file in which the others look for it. */
 let withdrawAddress = () => {};
 let client: RendezvousClient | undefined;
+const bridge = new Bridge(dataAddress, () => client!.openTunnel());
 let isEnding = false;
 
 const joining = join();
@@ -64,6 +66,7 @@ async function join(): Promise<void> {
     timing,
     onFailure: (failure) => tell({ kind: "failed", failure }),
     onLeft: (rank) => tell({ kind: "left", rank }),
+    onTunnelOffer: (tunnel) => void joining.then(() => bridge.accept(tunnel)),
     log: sayAtOnce,
   });
   withdrawAddress();
@@ -91,8 +94,25 @@ async function listen(root: Join & { process: Process }, credentials: ServerCred
 }
 
 function obey(request: WorkerRequest): void {
-  if (request.kind === "leave") void leave(request.exitCode);
-  else client?.reportFailure(request.rank, request.reason);
+  switch (request.kind) {
+    case "leave":
+      void leave(request.exitCode);
+      break;
+    case "report":
+      client?.reportFailure(request.rank, request.reason);
+      break;
+    case "openBridge":
+      void openBridge(describePeers(client!.peers));
+      break;
+    case "closeBridge":
+      bridge.close();
+      break;
+  }
+}
+
+async function openBridge(peers: readonly WorldPeer[]): Promise<void> {
+  const addresses = await bridge.listen(peers.map(({ rank }) => rank));
+  tell({ kind: "bridged", world: { peers: peers.map((peer, i) => ({ ...peer, address: addresses[i]! })) } });
 }
 
 /** A clean end waits for the world to be complete: ranks that start more slowly would find nobody. */

@@ -7,7 +7,7 @@ import { connectWorld } from "../support/communicator-world.ts";
 const sum = (communicator: Communicator, label: string, timeoutMs?: number) =>
   communicator.allReduce(new Uint8Array(16), "float32", "sum", { label, timeoutMs });
 
-describe.each(["shm", "tcp"] as const)("%s", (transport) => {
+describe.each(["shm", "tcp", "grpc"] as const)("%s", (transport) => {
   test("a rank that does not come is named when the deadline passes", async () => {
     const world = await connectWorld(2, transport);
     const [error] = await world.errors(async (communicator, rank) => {

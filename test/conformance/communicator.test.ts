@@ -10,7 +10,7 @@ import { encode, WIRE_DATA_TYPES } from "../support/wire-data.ts";
 /** Transport, worldSize, and how many ranks each host has. */
 const CELLS: [string, number, number[]][] = [
   ["local", 1, [1]],
-  ...["shm", "tcp"].flatMap((transport) =>
+  ...["shm", "tcp", "grpc"].flatMap((transport) =>
     [1, 2, 3, 4, 7, 8].map((worldSize): [string, number, number[]] => [transport, worldSize, [worldSize]]),
   ),
   ["tcp", 2, [1, 1]],
@@ -41,7 +41,7 @@ describe.each(CELLS)("%s, worldSize %i on hosts of %j", (transport, worldSize, r
   const counts = [...new Set([0, 1, worldSize - 1, worldSize, 1000, 10_007])];
 
   beforeAll(async () => {
-    const requested = ranksPerHost.length > 1 ? "auto" : (transport as "local" | "shm" | "tcp");
+    const requested = ranksPerHost.length > 1 ? "auto" : (transport as "local" | "shm" | "tcp" | "grpc");
     world = await connectWorld(worldSize, requested, 20_000, hosts);
   });
   afterAll(() => world.close());
@@ -182,7 +182,7 @@ describe.each(CELLS)("%s, worldSize %i on hosts of %j", (transport, worldSize, r
   });
 });
 
-describe.each(["shm", "tcp"] as const)("%s", (transport) => {
+describe.each(["shm", "tcp", "grpc"] as const)("%s", (transport) => {
   test.each([2, 3])("many segments among %i ranks", async (worldSize) => {
     const world = await connectWorld(worldSize, transport);
     const count = 2_500_001;

@@ -1,6 +1,7 @@
 /** Ranks of one process, each with its own listener and communicator, connected over the real transport. */
 import { randomUUID } from "node:crypto";
 import { native, type Communicator, type TransportKind } from "../../src/collective/native.ts";
+import { bridgeWorld } from "./bridged-world.ts";
 
 export interface CommunicatorWorld {
   readonly communicators: readonly Communicator[];
@@ -27,6 +28,7 @@ export async function connectWorld(
   const listeners =
     transport === "local" ? [] : ranks.map((rank) => native().listen({ runId, rank, tcpHost: "127.0.0.1", secret }));
   const peers = ranks.map((rank) => ({ rank, host: hosts[rank]!, address: listeners[rank]?.address ?? "" }));
+  const bridged = transport === "grpc" ? await bridgeWorld(peers) : undefined;
   const communicators = await Promise.all(
     ranks.map((rank) =>
       native().connect(listeners[rank], {
@@ -34,7 +36,7 @@ export async function connectWorld(
         epoch: 1,
         rank,
         worldSize,
-        peers,
+        peers: bridged?.peersOf[rank] ?? peers,
         transport: transport === "local" ? "auto" : transport,
         timeoutMs,
       }),
@@ -50,6 +52,7 @@ export async function connectWorld(
     close: async () => {
       await Promise.all(communicators.map((communicator) => communicator.close()));
       for (const listener of listeners) listener.close();
+      await bridged?.close();
     },
   };
 }

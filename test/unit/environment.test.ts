@@ -299,7 +299,7 @@ describe("what is refused", () => {
     ],
     [{ SHARDRUN_AGENT_FD: "2" }, 'SHARDRUN_AGENT_FD is "2": expected an integer, 3 or more.'],
     [{ SHARDRUN_START_TIMEOUT_MS: "0" }, 'SHARDRUN_START_TIMEOUT_MS is "0": expected an integer, 1 or more.'],
-    [{ SHARDRUN_COLLECTIVES: "pigeon" }, 'SHARDRUN_COLLECTIVES is "pigeon": expected one of auto, shm, tcp.'],
+    [{ SHARDRUN_COLLECTIVES: "pigeon" }, 'SHARDRUN_COLLECTIVES is "pigeon": expected one of auto, shm, tcp, grpc.'],
     [
       { SHARDRUN_TLS_CA: "ca.pem" },
       'SHARDRUN_TLS_CA is "ca.pem" but SHARDRUN_TLS_CERT is not set. Set SHARDRUN_TLS_CERT and SHARDRUN_TLS_KEY on every rank, ' +

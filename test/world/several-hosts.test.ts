@@ -35,6 +35,27 @@ describeWithCluster(`three hosts (${reason ?? "as root"})`, () => {
     await expectNothingLeft();
   });
 
+  test("where only rank 0's coordinator is open, the answer is the same", async () => {
+    const script = join(import.meta.dirname, "scripts/failing.mjs");
+    const grpc = ["-x", "SHARDRUN_COLLECTIVES=grpc"];
+    const several = await cluster.run("hosta", [process.execPath, ...SIX_RANKS, ...grpc, process.execPath, GENERATE]);
+    const one = await runNode([GENERATE]);
+    expect([several.exitCode, several.stdout]).toEqual([0, one.stdout]);
+    const run = new LauncherRun(
+      cluster.commandOn("hosta", [process.execPath, ...SIX_RANKS, ...grpc, process.execPath, script, "generating"]),
+    );
+    await run.waitForOutput("now");
+    const listening = await Promise.all(cluster.hosts.map(({ name }) => cluster.run(name, ["ss", "-Hltn"])));
+    const isOpen = (line: string) => !/127\.0\.0\.1:|:22\s/.test(line);
+    expect(listening.map(({ stdout }) => stdout.split("\n").filter(Boolean).filter(isOpen).length)).toEqual([1, 0, 0]);
+    const rank = cluster.processes("hostb").find(({ command }) => command.includes("failing.mjs"))!;
+    process.kill(rank.pid, "SIGKILL");
+    const { end, stderr } = await run.result;
+    expect(end).toBe(137);
+    expect(stderr).toMatch(/process rank [23] with PID \d+ on host hostb exited on signal 9 \(Killed\)/);
+    await expectNothingLeft();
+  });
+
   test("token ids are one rank's", async () => {
     const options = ["--model", MODEL, "--prompt", "Once upon a time", "--max-length", "32", "--json"];
     const [command = "", ...launch] = SIX_RANKS;

@@ -29,6 +29,10 @@ export const protobufFileName = "rendezvous.proto";
  *   rank -> Join, then a Heartbeat every 250 ms, at the end Leave;
  *   coordinator -> Welcome, World once all have joined, Heartbeat throughout, and Left or Failed as it happens.
  * Whoever hears the last word (rank 0 left, the first failure, a refusal) ends its half of the stream, so that it is known to be heard.
+ *
+ * Where the ranks' collectives cannot reach each other, rank 0 carries their connections through tunnels:
+ *   rank a -> Tunnel with to_rank b; coordinator -> TunnelOffer to rank b; rank b -> Tunnel with accept; then data both ways.
+ *
  * A stream is served only if its metadata prove the secret of the run.
  */
 
@@ -48,6 +52,7 @@ export interface CoordinatorMessage {
     | { $case: "failed"; value: Failure }
     | { $case: "refused"; value: Refused }
     | { $case: "incomplete"; value: Incomplete }
+    | { $case: "tunnelOffer"; value: TunnelOffer }
     | undefined;
 }
 
@@ -125,6 +130,20 @@ export interface Refused {
 export interface Incomplete {
   missingRanks: number[];
   elapsedMs: number;
+}
+
+/** Another rank has opened this tunnel to the one that is told. */
+export interface TunnelOffer {
+  tunnel: number;
+}
+
+/** The first message of a rank says which tunnel, all others are data. */
+export interface TunnelMessage {
+  body:
+    | { $case: "toRank"; value: number }
+    | { $case: "accept"; value: number }
+    | { $case: "data"; value: Uint8Array }
+    | undefined;
 }
 
 function createBaseRankMessage(): RankMessage {
@@ -270,6 +289,9 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
       case "incomplete":
         Incomplete.encode(message.body.value, writer.uint32(58).fork()).join();
         break;
+      case "tunnelOffer":
+        TunnelOffer.encode(message.body.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -343,6 +365,14 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
             message.body = { $case: "incomplete", value: Incomplete.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.body = { $case: "tunnelOffer", value: TunnelOffer.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -400,6 +430,12 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
       case "incomplete": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "incomplete", value: Incomplete.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "tunnelOffer": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "tunnelOffer", value: TunnelOffer.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1204,6 +1240,159 @@ export const Incomplete: MessageFns<Incomplete> = {
   },
 };
 
+function createBaseTunnelOffer(): TunnelOffer {
+  return { tunnel: 0 };
+}
+
+export const TunnelOffer: MessageFns<TunnelOffer> = {
+  encode(message: TunnelOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnel !== 0) {
+      writer.uint32(8).uint32(message.tunnel);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.tunnel = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelOffer>): TunnelOffer {
+    return TunnelOffer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelOffer>): TunnelOffer {
+    const message = createBaseTunnelOffer();
+    message.tunnel = object.tunnel ?? 0;
+    return message;
+  },
+};
+
+function createBaseTunnelMessage(): TunnelMessage {
+  return { body: undefined };
+}
+
+export const TunnelMessage: MessageFns<TunnelMessage> = {
+  encode(message: TunnelMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.body?.$case) {
+      case "toRank":
+        writer.uint32(8).uint32(message.body.value);
+        break;
+      case "accept":
+        writer.uint32(16).uint32(message.body.value);
+        break;
+      case "data":
+        writer.uint32(26).bytes(message.body.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.body = { $case: "toRank", value: reader.uint32() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.body = { $case: "accept", value: reader.uint32() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.body = { $case: "data", value: reader.bytes() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelMessage>): TunnelMessage {
+    return TunnelMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelMessage>): TunnelMessage {
+    const message = createBaseTunnelMessage();
+    switch (object.body?.$case) {
+      case "toRank": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "toRank", value: object.body.value };
+        }
+        break;
+      }
+      case "accept": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "accept", value: object.body.value };
+        }
+        break;
+      }
+      case "data": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "data", value: object.body.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
 export type RendezvousService = typeof RendezvousService;
 export const RendezvousService = {
   join: {
@@ -1215,16 +1404,32 @@ export const RendezvousService = {
     responseSerialize: (value: CoordinatorMessage): Buffer => Buffer.from(CoordinatorMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): CoordinatorMessage => CoordinatorMessage.decode(value),
   },
+  /** One end of one connection between two ranks. */
+  tunnel: {
+    path: "/shardrun.rendezvous.Rendezvous/Tunnel" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: TunnelMessage): Buffer => Buffer.from(TunnelMessage.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TunnelMessage => TunnelMessage.decode(value),
+    responseSerialize: (value: TunnelMessage): Buffer => Buffer.from(TunnelMessage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TunnelMessage => TunnelMessage.decode(value),
+  },
 } as const;
 
 export interface RendezvousServer extends UntypedServiceImplementation {
   join: handleBidiStreamingCall<RankMessage, CoordinatorMessage>;
+  /** One end of one connection between two ranks. */
+  tunnel: handleBidiStreamingCall<TunnelMessage, TunnelMessage>;
 }
 
 export interface RendezvousClient extends Client {
   join(): ClientDuplexStream<RankMessage, CoordinatorMessage>;
   join(options: Partial<CallOptions>): ClientDuplexStream<RankMessage, CoordinatorMessage>;
   join(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<RankMessage, CoordinatorMessage>;
+  /** One end of one connection between two ranks. */
+  tunnel(): ClientDuplexStream<TunnelMessage, TunnelMessage>;
+  tunnel(options: Partial<CallOptions>): ClientDuplexStream<TunnelMessage, TunnelMessage>;
+  tunnel(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<TunnelMessage, TunnelMessage>;
 }
 
 export const RendezvousClient = makeGenericClientConstructor(

@@ -90,6 +90,7 @@ async function joinAs(rank: number, target: CoordinatorAddress, { client: creden
       timing: TIMING,
       onFailure: () => {},
       onLeft: () => {},
+      onTunnelOffer: () => {},
       log: () => {},
     });
     cleanups.push(() => client.leave(0));

@@ -1,5 +1,6 @@
 // Steps over stream sockets: every rank sends to each peer the range that it takes, and receives from all at once.
-// Works between hosts. Cost of a step: one message to and from each peer, all under way together.
+// Works between hosts, over TCP or through a gRPC bridge. Cost of a step: one message to and from each peer, all under
+// way together.
 #pragma once
 
 #include <memory>
@@ -10,11 +11,12 @@
 
 namespace shardrun {
 
-class TcpTransport final : public Transport {
+class StreamTransport final : public Transport {
  public:
-  explicit TcpTransport(Mesh mesh) : mesh_(std::move(mesh)) {}
+  // name: what carries the sockets' bytes, "tcp" or "grpc".
+  StreamTransport(Mesh mesh, const char* name) : mesh_(std::move(mesh)), name_(name) {}
 
-  const char* name() const override { return "tcp"; }
+  const char* name() const override { return name_; }
   // Short enough that what was received is still in the cache when it is reduced, and long enough that a step takes
   // many times the latency of a network.
   size_t step_bytes() const override { return 1 << 20; }
@@ -25,6 +27,7 @@ class TcpTransport final : public Transport {
 
  private:
   Mesh mesh_;
+  const char* const name_;
 };
 
 }  // namespace shardrun
