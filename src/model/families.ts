@@ -1,10 +1,17 @@
 /** The table of architecture families: the one place that a new family is added to. */
+import { gemma } from "./families/gemma.ts";
+import { gemma2 } from "./families/gemma2.ts";
+import { gemma3 } from "./families/gemma3.ts";
 import { gpt2 } from "./families/gpt2.ts";
 import { llama } from "./families/llama.ts";
+import { mistral } from "./families/mistral.ts";
+import { phi3 } from "./families/phi3.ts";
+import { qwen2 } from "./families/qwen2.ts";
+import { qwen3 } from "./families/qwen3.ts";
 import type { Family } from "./family.ts";
 import type { Settings } from "./settings.ts";
 
-const FAMILIES: readonly Family[] = [llama, gpt2];
+const FAMILIES: readonly Family[] = [llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, phi3, gpt2];
 
 /**
  * The family that builds this model.

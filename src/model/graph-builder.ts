@@ -134,10 +134,10 @@ export class GraphBuilder {
     return this.node("Mul", name, [a, b]);
   }
 
-  /** The parts of x's last axis, of these widths. */
-  split(name: string, x: string, widths: readonly number[], outputs: readonly string[]): string[] {
-    const inputs = [x, this.integers(`${name}.widths`, widths)];
-    this.node("Split", name, inputs, { outputs, attributes: { axis: int(-1) } });
+  /** Parts of these sizes along an axis, the last one unless given. */
+  split(name: string, x: string, sizes: readonly number[], outputs: readonly string[], axis = -1): string[] {
+    const inputs = [x, this.integers(`${name}.sizes`, sizes)];
+    this.node("Split", name, inputs, { outputs, attributes: { axis: int(axis) } });
     return [...outputs];
   }
 

@@ -58,6 +58,8 @@ export type WeightSource =
       /** As stored; converted to the weight's own dataType when read. */
       readonly dataType: DataType;
       readonly shape: readonly number[];
+      /** Added to every element when read, in float32: norm weights may be stored as their difference from 1. */
+      readonly plus?: number;
     }
   | {
       readonly kind: "inline";

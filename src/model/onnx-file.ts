@@ -55,7 +55,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Pr
 
 /** Where a weight's bytes already lie below the directory, or undefined; readers refuse a file that is a symbolic link. */
 function findInPlace({ source, dataType }: Weight, directory: string): ExternalBytes | undefined {
-  if (source.kind !== "file" || source.dataType !== dataType) return undefined;
+  if (source.kind !== "file" || source.dataType !== dataType || source.plus) return undefined;
   const location = relative(directory, source.file);
   const isOutside = isAbsolute(location) || location.split(sep)[0] === "..";
   return isOutside || lstatSync(source.file).isSymbolicLink()

@@ -49,6 +49,17 @@ export function planRandomCheckpoint(origin: string, config: Record<string, unkn
   };
 }
 
+/** The shapes of the tensors that a checkpoint with this config holds, by name, as far as the family asks for them. */
+export function listTensors(
+  directory: string,
+  config: Readonly<Record<string, unknown>>,
+): ReadonlyMap<string, readonly number[]> {
+  const settings = new Settings(join(directory, "config.json"), config);
+  const wanted = new WantedTensors(directory, new Map());
+  findFamily(settings).build(settings, wanted, {});
+  return wanted.shapes;
+}
+
 function writeTensors(file: string, shapes: ReadonlyMap<string, readonly number[]>, seed: number): void {
   let offset = 0;
   const header: Record<string, unknown> = {};

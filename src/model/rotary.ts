@@ -13,23 +13,27 @@ export interface RotaryTables {
   readonly sin: Float32Array;
 }
 
+/** The angle per position of each of the headDim/2 pairs, unscaled. */
+export function plainFrequencies(theta: number, headDim: number): Float32Array {
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)));
+}
+
 /**
- * The angle per position of each of the headDim/2 pairs, from rope_theta and rope_scaling (or transformers 5's rope_parameters).
+ * The angle per position of each of the headDim/2 pairs, from rope_theta and rope_scaling.
+ * @param parameters what transformers 5 writes in their place
  * @throws {ModelError} when the scaling is of a kind that is not supported, or only a part of each head is to be turned.
  */
-export function readRotaryFrequencies(config: Settings, headDim: number): Float32Array {
-  const parameters = config.section("rope_parameters");
+export function readRotaryFrequencies(
+  config: Settings,
+  headDim: number,
+  parameters = config.section("rope_parameters"),
+): Float32Array {
   for (const place of [config, parameters]) {
     if (place?.has("partial_rotary_factor") && place.positive("partial_rotary_factor") !== 1) {
       place.refuse("partial_rotary_factor", "whole heads are turned.");
     }
   }
-  const theta = (parameters ?? config).positive("rope_theta", 10000);
-  const frequencies = Float32Array.from(
-    { length: headDim / 2 },
-    (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)),
-  );
-
+  const frequencies = plainFrequencies((parameters ?? config).positive("rope_theta", 10000), headDim);
   const scaling = parameters ?? config.section("rope_scaling");
   if (scaling === undefined) return frequencies;
   // "type" is how older checkpoints spell it.

@@ -121,6 +121,16 @@ export class Settings {
     return value as Word;
   }
 
+  /** One of the known words for each of `count`, or undefined when the key is missing. */
+  choices<Word extends string>(key: string, known: readonly Word[], count: number): Word[] | undefined {
+    const values = this.raw(key);
+    if (values === undefined) return undefined;
+    if (!Array.isArray(values) || values.length !== count || !values.every((value) => known.includes(value as Word))) {
+      this.fail(key, `a list of ${count} times one of ${known.map((word) => `"${word}"`).join(", ")}`);
+    }
+    return values as Word[];
+  }
+
   /** An integer or a list of integers, as a list; negative ones mean "none". */
   tokenIds(key: string): number[] {
     const value = this.raw(key) ?? [];

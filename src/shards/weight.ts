@@ -45,6 +45,7 @@ export function materialiseWeight(weight: Weight, mapFile: MapFile): Materialise
 function isMappable(leaf: LeafSource, rows: Rows, weight: Weight, layout: Layout): boolean {
   return (
     leaf.kind === "file" &&
+    shiftOf(leaf) === 0 &&
     leaf.dataType === weight.dataType &&
     leaf.offset % DATA_TYPE_BYTES[leaf.dataType] === 0 &&
     rows.length === numElements(layout.shape)
@@ -59,7 +60,25 @@ function fill(data: Uint8Array, leaf: LeafSource, rows: Rows, weight: Weight, ma
     );
   }
   const copy = copyInto(readLeaf(leaf, rows, weight, mapFile), leaf.dataType, data, weight.dataType);
-  forEachRow(rows, (source, destination) => copy(source - rows.sourceStart, destination, rows.length));
+  const summand = shiftOf(leaf);
+  const shift = summand === 0 ? undefined : addTo(data, summand);
+  forEachRow(rows, (source, destination) => {
+    copy(source - rows.sourceStart, destination, rows.length);
+    shift?.(destination, rows.length);
+  });
+}
+
+/** What is added to every element of a leaf. */
+function shiftOf(leaf: LeafSource): number {
+  return leaf.kind === "file" ? (leaf.plus ?? 0) : 0;
+}
+
+/** Adds to `count` float32 elements of `data` from `start` on. */
+function addTo(data: Uint8Array, summand: number): (start: number, count: number) => void {
+  const values = new Float32Array(data.buffer, data.byteOffset, data.byteLength / Float32Array.BYTES_PER_ELEMENT);
+  return (start, count) => {
+    for (let index = start; index < start + count; index++) values[index]! += summand;
+  };
 }
 
 /** The leaf's bytes from the first to the last element that `rows` touch. */

@@ -1,5 +1,5 @@
 /**
- * Every Llama and GPT-2 checkpoint of shared/models/families on 1, 2, 3 (and 4) ranks: the ids of transformers for greedy
+ * Every checkpoint of shared/models/families whose family is built here, on 1, 2, 3 (and 4) ranks: the ids of transformers for greedy
  * search, a batch, penalties; its log probabilities and logits on one rank, and those of one rank on several.
  */
 import { beforeAll, describe, expect, test } from "@jest/globals";
@@ -9,9 +9,10 @@ import { answerCases, expectClose, outputOf, type Answer, type Call, type Case }
 
 const FAMILIES = join(import.meta.dirname, "../../../shared/models/families");
 const isThere = existsSync(FAMILIES);
-const NAMES = isThere ? readdirSync(FAMILIES).filter((name) => name === "gpt2" || name.startsWith("llama")) : [];
+const BUILT = /^(gemma|gemma2(-.*)?|gemma3-text|gpt2|llama.*|mistral|phi3|qwen[23])$/;
+const NAMES = isThere ? readdirSync(FAMILIES).filter((name) => BUILT.test(name)) : [];
 /** More ranks than heads. */
-const NAMES_OF_FOUR = ["llama-mha-3heads", "llama-bias"];
+const NAMES_OF_FOUR = ["llama-mha-3heads", "llama-bias", "gemma"];
 
 /** The parts of expected.json that are compared. */
 interface Expected {
@@ -75,6 +76,11 @@ const idsOf = (answer: Answer | undefined): readonly (readonly number[])[] =>
 
     test("the checkpoints are those that the answers were made for", () => {
       expect(NAMES).toEqual([
+        "gemma",
+        "gemma2",
+        "gemma2-finalcap",
+        "gemma2-uncapped",
+        "gemma3-text",
         "gpt2",
         "llama-bias",
         "llama-gqa",
@@ -82,6 +88,10 @@ const idsOf = (answer: Answer | undefined): readonly (readonly number[])[] =>
         "llama-linear-rope",
         "llama-mha-3heads",
         "llama3-rope",
+        "mistral",
+        "phi3",
+        "qwen2",
+        "qwen3",
       ]);
     });
 

@@ -97,9 +97,10 @@ const heads = fc
     fc.boolean(),
     fc.boolean(),
     fc.boolean(),
+    fc.boolean(),
   )
-  .map(([numKeyValueHeads, groupSize, headDim, packed, bias, rotary]): AttentionSketch => {
-    return { numHeads: numKeyValueHeads * groupSize, numKeyValueHeads, headDim, packed, bias, rotary };
+  .map(([numKeyValueHeads, groupSize, headDim, packed, bias, rotary, normed]): AttentionSketch => {
+    return { numHeads: numKeyValueHeads * groupSize, numKeyValueHeads, headDim, packed, bias, rotary, normed };
   });
 
 const attention = fc

@@ -14,6 +14,8 @@ export interface AttentionSketch {
   readonly packed: boolean;
   readonly bias: boolean;
   readonly rotary: boolean;
+  /** A norm for each head of q and k, if they are packed. */
+  readonly normed?: boolean;
 }
 
 export interface ProductSketch {
@@ -114,7 +116,7 @@ export class GraphSketch {
 
   /** q|k|v -> attention over a cache -> [B, S, numHeads*headDim] */
   attention(x: string, width: number, layer: number, sketch: AttentionSketch, form: ProductSketch = PLAIN): string {
-    const { numHeads, numKeyValueHeads, headDim, packed, bias, rotary } = sketch;
+    const { numHeads, numKeyValueHeads, headDim, packed, bias, rotary, normed = false } = sketch;
     const shape = ["B", numKeyValueHeads, CACHE_LENGTH, headDim];
     const cache = ["key", "value"].map((part) => {
       this.inputs.push({ name: `past_key_values.${layer}.${part}`, dataType: "float32", shape });
@@ -122,9 +124,9 @@ export class GraphSketch {
       return { past: `past_key_values.${layer}.${part}`, present: `present.${layer}.${part}` };
     });
     const project = (heads: number): string => this.product(x, width, heads * headDim, { ...form, bias });
-    const qkv = packed
-      ? [project(numHeads + 2 * numKeyValueHeads), "", ""]
-      : [project(numHeads), project(numKeyValueHeads), project(numKeyValueHeads)];
+    const counts = [numHeads, numKeyValueHeads, numKeyValueHeads];
+    const projected = packed ? [project(numHeads + 2 * numKeyValueHeads), "", ""] : counts.map(project);
+    const qkv = packed && normed ? this.#normaliseHeads(projected[0]!, counts, headDim) : projected;
     const tables = rotary ? [this.weight([CACHE_LENGTH, headDim / 2]), this.weight([CACHE_LENGTH, headDim / 2])] : [];
     const inputs = [...qkv, ...cache.map(({ past }) => past), "seqlens_k", "total_sequence_length", ...tables];
     const attributes = { num_heads: numHeads, kv_num_heads: numKeyValueHeads, do_rotary: rotary ? 1 : 0 };
@@ -132,6 +134,18 @@ export class GraphSketch {
     const outputs = [output, ...cache.map(({ present }) => present)];
     this.nodeWith("GroupQueryAttention", inputs, outputs, attributes, output);
     return output;
+  }
+
+  /** q|k|v [B, S, (N+2K)*H] -> q, k, v apart, each head of q and k normalised. */
+  #normaliseHeads(qkv: string, counts: readonly number[], headDim: number): string[] {
+    const numHeads = counts.reduce((sum, count) => sum + count, 0);
+    const apart = this.node("Reshape", [qkv, this.integers([0, 0, numHeads, headDim])]);
+    const parts = counts.map(() => this.#name("part"));
+    this.nodeWith("Split", [apart, this.integers(counts)], parts, { axis: 2 });
+    return parts.map((part, index) => {
+      const heads = index === 2 ? part : this.norm(part, headDim, "SimplifiedLayerNormalization");
+      return this.node("Reshape", [heads, this.integers([0, 0, counts[index]! * headDim])]);
+    });
   }
 
   /** The last positions' logits [B, M, vocabSize]. */

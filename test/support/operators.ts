@@ -125,6 +125,8 @@ const groupQueryAttention: Operator = (inputs, node) => {
   const headDim = width / (key === undefined ? numHeads + 2 * numKeyValueHeads : numHeads);
   if (!Number.isInteger(headDim)) throw new Error(`${node.name}: ${width} is no multiple of the heads`);
   const scale = number(node, "scale", 1 / Math.sqrt(headDim));
+  const cap = number(node, "softcap", 0);
+  const window = number(node, "local_window_size", Infinity);
   const headOf = (x: Tensor, b: number, s: number, head: number): number[] =>
     Array.from({ length: headDim }, (_, h) => at(x, [b, s, head * headDim + h]));
   const turn = (head: number[], position: number): number[] =>
@@ -152,12 +154,14 @@ const groupQueryAttention: Operator = (inputs, node) => {
       for (let head = 0; head < numHeads; head++) {
         const q = turn(headOf(query!, b, s, head), firstNew + s);
         const shared = Math.floor(head / (numHeads / numKeyValueHeads));
+        const numSeen = Math.min(firstNew + s + 1, window);
         const rows = (x: { data: Float64Array }): Float64Array[] =>
-          Array.from({ length: firstNew + s + 1 }, (_, p) =>
-            x.data.slice(cacheOffset(shared, p), cacheOffset(shared, p) + headDim),
-          );
+          Array.from({ length: numSeen }, (_, i) => {
+            const begin = cacheOffset(shared, firstNew + s + 1 - numSeen + i);
+            return x.data.slice(begin, begin + headDim);
+          });
         out.data.set(
-          attendOne(q, rows(present[0]!), rows(present[1]!), scale),
+          attendOne(q, rows(present[0]!), rows(present[1]!), scale, cap),
           ((b * numNew + s) * numHeads + head) * headDim,
         );
       }
@@ -166,8 +170,10 @@ const groupQueryAttention: Operator = (inputs, node) => {
   return [out, ...present];
 };
 
-function attendOne(q: number[], keys: Float64Array[], values: Float64Array[], scale: number): number[] {
-  const scores = keys.map((k) => scale * k.reduce((sum, value, h) => sum + value * q[h]!, 0));
+/** @param cap of the scores; 0: none */
+function attendOne(q: number[], keys: Float64Array[], values: Float64Array[], scale: number, cap = 0): number[] {
+  const products = keys.map((k) => scale * k.reduce((sum, value, h) => sum + value * q[h]!, 0));
+  const scores = cap === 0 ? products : products.map((score) => cap * Math.tanh(score / cap));
   const top = Math.max(...scores);
   const weights = scores.map((score) => Math.exp(score - top));
   const total = weights.reduce((sum, weight) => sum + weight, 0);

@@ -1,16 +1,17 @@
 /**
- * Writes a checkpoint directory with random weights for any Llama or GPT-2 config: in any data type, in one file or several,
+ * Writes a checkpoint directory with random weights for a config of any family: in any data type, in one file or several,
  * with the embedding under either name or both, with or without the prefix of the model's part.
  * The same seed gives the same values in every data type and layout, so that answers can be compared.
  */
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { listTensors } from "../../src/model/random-checkpoint.ts";
 import { roundToEightBits, writeSafetensors, type StoredDataType, type TensorToWrite } from "./write-safetensors.ts";
 
 /** What to write. */
 export interface CheckpointOptions {
-  /** config.json; model_type "llama" (or none) or "gpt2", and every size that the family needs. */
+  /** config.json; every size that the family needs. Without model_type it is Llama. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly generationConfig?: Readonly<Record<string, unknown>>;
   /** "F32" unless given. */
@@ -87,11 +88,11 @@ export function writeConfig(directory: string, config: Readonly<Record<string, u
 /** The tensors that such a checkpoint stores, in the order of the file. */
 export function makeTensors(options: CheckpointOptions): TensorToWrite[] {
   const { config, seed = 1, prefix = true } = options;
-  const isLlama = config.model_type !== "gpt2";
-  const shapes = isLlama ? listLlamaShapes(config) : listGpt2Shapes(config);
-  const part = !prefix ? "" : isLlama ? "model." : "transformer.";
-  const tableName = part + (isLlama ? "embed_tokens.weight" : "wte.weight");
-  const tied = (config.tie_word_embeddings ?? !isLlama) === true;
+  const isGpt2 = config.model_type === "gpt2";
+  const shapes = listShapes(config);
+  const part = !prefix ? "" : isGpt2 ? "transformer." : "model.";
+  const tableName = part + (isGpt2 ? "wte.weight" : "embed_tokens.weight");
+  const tied = (config.tie_word_embeddings ?? isGpt2) === true;
   const { embeddings = tied ? "table" : "both" } = options;
 
   const random = makeNormalRandom(seed);
@@ -127,6 +128,21 @@ function writeShards(directory: string, tensors: TensorToWrite[], dtype: StoredD
 }
 
 type Shapes = Record<string, number[]>;
+
+/** Without the prefix. Llama and GPT-2 are listed here, so that not the families alone say what they need. */
+function listShapes(config: Readonly<Record<string, unknown>>): Shapes {
+  switch (config.model_type) {
+    case "gpt2":
+      return listGpt2Shapes(config);
+    case "llama":
+    case undefined:
+      return listLlamaShapes(config);
+    default: {
+      const shapes = [...listTensors(".", config)].map(([name, shape]) => [name.replace(/^model\./, ""), [...shape]]);
+      return Object.fromEntries(shapes) as Shapes;
+    }
+  }
+}
 
 function listLlamaShapes(config: Readonly<Record<string, unknown>>): Shapes {
   const size = (key: string): number => config[key] as number;

@@ -4,7 +4,7 @@
  */
 import type { RotaryTableNames } from "../graph-builder.ts";
 import { padHeads } from "../head-padding.ts";
-import { addNormWeight, addProduct, stackTensors, type DecoderParts } from "./parts.ts";
+import { addProduct, normTensor, stackTensors, type DecoderParts } from "./parts.ts";
 
 /** x: [B, S, D] -> qkv: [B, S, (N+2K)*H] -> attention: [B, S, N*H] -> [B, S, D] */
 export function addSelfAttention(parts: DecoderParts, layer: number, x: string, rotary: RotaryTableNames): string {
@@ -21,7 +21,7 @@ export function addSelfAttention(parts: DecoderParts, layer: number, x: string, 
       heads,
       scale: design.scoreScale * (design.normalisesHeads ? paddingShare(parts) : 1),
       scoreCap: design.scoreCap,
-      window: design.layer(layer).window,
+      window: design.window(layer),
       rotary,
     },
   );
@@ -68,36 +68,40 @@ function addOutput(parts: DecoderParts, name: string, attended: string): string 
   });
 }
 
-/** q|k|v: [B, S, (N+2K)*H] -> q: [B, S, N*H], k, v: [B, S, K*H], every head of q and k divided by its root mean square. */
+/**
+ * q|k|v: [B, S, (N+2K)*H] -> q: [B, S, N*H], k, v: [B, S, K*H], each head of q and k normalised. The axis of heads is shown
+ * before q, k and v part, while it is longer than 1 and can be told from an axis put in.
+ */
 function splitAndNormalise(parts: DecoderParts, name: string, qkv: string): [string, string, string] {
   const { graph, sizes, heads } = parts;
   const { numAttentionHeads, numKeyValueHeads } = sizes;
-  const widths = [numAttentionHeads, numKeyValueHeads, numKeyValueHeads].map((count) => count * heads.paddedHeadDim);
-  const [query, key, value] = graph.split(
-    `${name}.split_qkv`,
-    qkv,
-    widths,
-    ["q", "k", "v"].map((part) => `${name}.${part}`),
-  );
-  return [
-    normaliseHeads(parts, `${name}.self_attn.q_norm`, query!, numAttentionHeads),
-    normaliseHeads(parts, `${name}.self_attn.k_norm`, key!, numKeyValueHeads),
+  const counts = [numAttentionHeads, numKeyValueHeads, numKeyValueHeads];
+  const shape = [0, 0, numAttentionHeads + 2 * numKeyValueHeads, heads.paddedHeadDim];
+  const apart = graph.reshape(`${name}.qkv_heads`, qkv, shape);
+  const headsOf = ["q", "k", "v"].map((part) => `${name}.${part}_heads`);
+  const [query, key, value] = graph.split(`${name}.split_qkv`, apart, counts, headsOf, 2);
+  const normed = [
+    normaliseHeads(parts, `${name}.self_attn.q_norm`, query!),
+    normaliseHeads(parts, `${name}.self_attn.k_norm`, key!),
     value!,
   ];
+  const [q, k, v] = ["q", "k", "v"].map((part, index) =>
+    graph.reshape(`${name}.${part}`, normed[index]!, [0, 0, counts[index]! * heads.paddedHeadDim]),
+  );
+  return [q!, k!, v!];
 }
 
 /**
- * x: [B, S, heads*H] -> the same, each head normalised. The zeros of a padded head make its mean square smaller by the share s of
- * what is not padding: with s * epsilon the result is larger by 1 / sqrt(s), in q and in k alike, which the scale of the scores takes back.
+ * x: [B, S, heads, H] -> the same, each head divided by its root mean square. The zeros of a padded head make its mean square smaller
+ * by the share s of what is not padding: with s * epsilon the result is larger by 1 / sqrt(s), in q and in k alike, which the
+ * scale of the scores takes back.
  */
-function normaliseHeads(parts: DecoderParts, name: string, x: string, numHeads: number): string {
-  const { graph, checkpoint, design, heads, prefix } = parts;
+function normaliseHeads(parts: DecoderParts, name: string, x: string): string {
+  const { graph, design, heads, prefix } = parts;
   const { headDim, paddedHeadDim } = heads;
-  const stored = checkpoint.tensor(`${prefix}${name}.weight`, [headDim]);
-  const weight = addNormWeight(parts, name, paddedHeadDim, padHeads(stored, 0, 1, heads));
-  const apart = graph.reshape(`${name}.heads`, x, [0, 0, numHeads, paddedHeadDim]);
-  const normed = graph.rmsNorm(name, apart, weight, design.epsilon * paddingShare(parts));
-  return graph.reshape(`${name}.joined`, normed, [0, 0, numHeads * paddedHeadDim]);
+  const source = padHeads(normTensor(parts, name, headDim), 0, 1, heads);
+  const weight = graph.weight(`${prefix}${name}.weight`, [paddedHeadDim], source);
+  return graph.rmsNorm(name, x, weight, design.epsilon * paddingShare(parts));
 }
 
 /** How much of a head in the graph is not padding. */

@@ -10,7 +10,7 @@ import { findEmbeddings } from "../tied-embeddings.ts";
 import { addSelfAttention } from "./attention.ts";
 import type { DecoderDesign, RotaryDesign } from "./design.ts";
 import { addFeedForward } from "./feed-forward.ts";
-import { addNormWeight, type DecoderParts } from "./parts.ts";
+import { normTensor, type DecoderParts } from "./parts.ts";
 import { readDecoderSizes } from "./sizes.ts";
 
 /** What a family file says. */
@@ -62,7 +62,7 @@ function build(config: Settings, parts: DecoderParts): FamilyModel {
   let x = addNorm(parts, `layers.0.${norms.beforeAttention}`, residual);
   for (let layer = 0; layer < sizes.numHiddenLayers; layer++) {
     const name = `layers.${layer}`;
-    const attended = addSelfAttention(parts, layer, x, rotaryTables(design.layer(layer).rotary));
+    const attended = addSelfAttention(parts, layer, x, rotaryTables(design.rotary(layer)));
     const attention = norms.afterAttention ? addNorm(parts, `${name}.${norms.afterAttention}`, attended) : attended;
     const afterAttention = addSumAndNorm(parts, `${name}.${norms.beforeFeedForward}`, attention, residual);
     const fed = addFeedForward(parts, layer, afterAttention.norm);
@@ -75,14 +75,17 @@ function build(config: Settings, parts: DecoderParts): FamilyModel {
 }
 
 function addNorm(parts: DecoderParts, name: string, x: string): string {
-  const { graph, design, sizes } = parts;
-  return graph.rmsNorm(name, x, addNormWeight(parts, name, sizes.hiddenSize), design.epsilon);
+  return parts.graph.rmsNorm(name, x, addNormWeight(parts, name), parts.design.epsilon);
 }
 
 /** The sum of x and residual, and its norm. */
 function addSumAndNorm(parts: DecoderParts, name: string, x: string, residual: string): NormAndSum {
-  const { graph, design, sizes } = parts;
-  return graph.addAndRmsNorm(name, x, residual, addNormWeight(parts, name, sizes.hiddenSize), design.epsilon);
+  return parts.graph.addAndRmsNorm(name, x, residual, addNormWeight(parts, name), parts.design.epsilon);
+}
+
+function addNormWeight(parts: DecoderParts, name: string): string {
+  const { graph, sizes, prefix } = parts;
+  return graph.weight(`${prefix}${name}.weight`, [sizes.hiddenSize], normTensor(parts, name, sizes.hiddenSize));
 }
 
 /** Each pair of tables is made once, for whichever layer comes first. */

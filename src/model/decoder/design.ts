@@ -35,7 +35,10 @@ export interface DecoderDesign {
   readonly logitCap: number | undefined;
   /** What a config means that does not say tie_word_embeddings. */
   readonly tiedByDefault: boolean;
-  readonly layer: (index: number) => LayerDesign;
+  /** The positions of each layer. */
+  readonly rotary: (layer: number) => RotaryDesign;
+  /** How many positions a token of each layer sees, its own included; undefined: all up to its own. */
+  readonly window: (layer: number) => number | undefined;
 }
 
 /** Names of a layer's norms; one that is left out is not there. */
@@ -45,13 +48,6 @@ export interface LayerNorms {
   readonly afterAttention?: string;
   readonly beforeFeedForward: string;
   readonly afterFeedForward?: string;
-}
-
-/** What may differ from layer to layer. */
-export interface LayerDesign {
-  readonly rotary: RotaryDesign;
-  /** Positions that a token sees, its own included; undefined: all before it. */
-  readonly window: number | undefined;
 }
 
 /** One pair of tables, shared by all layers that name it. */
@@ -77,6 +73,7 @@ export function plainDesign(config: Settings, sizes: ModelSizes): DecoderDesign 
     scoreCap: undefined,
     logitCap: undefined,
     tiedByDefault: false,
-    layer: () => ({ rotary, window: undefined }),
+    rotary: () => rotary,
+    window: () => undefined,
   };
 }

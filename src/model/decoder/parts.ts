@@ -1,5 +1,5 @@
 /** What the builders of a decoder work with, and the pieces that several of them need: products, stacked tensors, norms. */
-import type { Checkpoint } from "../checkpoint.ts";
+import type { Checkpoint, FileSource } from "../checkpoint.ts";
 import type { ModelSizes } from "../family.ts";
 import type { GraphBuilder } from "../graph-builder.ts";
 import type { WeightSource } from "../graph.ts";
@@ -60,13 +60,8 @@ export function stackTensors(
   };
 }
 
-/** A norm's weight [D] or [H], ready to be multiplied with; `source` when the stored tensor is not used as it is. */
-export function addNormWeight(
-  { graph, checkpoint, design, prefix }: DecoderParts,
-  name: string,
-  size: number,
-  source: WeightSource = checkpoint.tensor(`${prefix}${name}.weight`, [size]),
-): string {
-  const weight = graph.weight(`${prefix}${name}.weight`, [size], source);
-  return design.normsStoreDifference ? graph.add(`${name}.one_plus`, graph.scalar("one", 1), weight) : weight;
+/** A norm's tensor [D] or [H], as what is multiplied with. */
+export function normTensor({ checkpoint, design, prefix }: DecoderParts, name: string, size: number): FileSource {
+  const stored = checkpoint.tensor(`${prefix}${name}.weight`, [size]);
+  return design.normsStoreDifference ? { ...stored, plus: (stored.plus ?? 0) + 1 } : stored;
 }

@@ -193,9 +193,11 @@ describe("families", () => {
     expect(findFamily(settings({ model_type: "gpt2", architectures: ["GPT2LMHeadModel"] })).modelType).toBe("gpt2");
   });
 
+  const known = '"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "gpt2"';
+
   test.each([
-    [{ model_type: "marian" }, '"model_type" in "config.json": expected one of "llama", "gpt2", received "marian".'],
-    [{}, '"model_type" in "config.json": expected one of "llama", "gpt2", but the key is missing.'],
+    [{ model_type: "marian" }, `"model_type" in "config.json": expected one of ${known}, received "marian".`],
+    [{}, `"model_type" in "config.json": expected one of ${known}, but the key is missing.`],
     [
       { model_type: "llama", architectures: ["LlamaForSequenceClassification"] },
       '"architectures": ["LlamaForSequenceClassification"] in "config.json" is not supported: model type "llama" is built as LlamaForCausalLM.',

@@ -61,7 +61,7 @@ describe("llama", () => {
       "layers.0.post_attention_layernorm: SkipSimplifiedLayerNormalization(layers.0.o_proj, embed_tokens, " +
         "model.layers.0.post_attention_layernorm.weight)",
       "layers.0.gate_up_proj: FusedMatMul(layers.0.post_attention_layernorm, model.layers.0.mlp.gate_up_proj.weight)",
-      "layers.0.split_gate_up: Split(layers.0.gate_up_proj, layers.0.split_gate_up.widths)",
+      "layers.0.split_gate_up: Split(layers.0.gate_up_proj, layers.0.split_gate_up.sizes)",
       "layers.0.activation: QuickGelu(layers.0.gate)",
       "layers.0.gated: Mul(layers.0.activation, layers.0.up)",
       "layers.0.down_proj: FusedMatMul(layers.0.gated, model.layers.0.mlp.down_proj.weight)",

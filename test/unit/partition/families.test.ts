@@ -38,6 +38,8 @@ function materialised(graph: Graph): Graph {
   return { ...graph, weights: new Map([...graph.weights].map(([name, weight]) => [name, inline(weight)])) };
 }
 
+const as = (modelType: string, architecture: string) => ({ model_type: modelType, architectures: [architecture] });
+
 const CONFIGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "llama, 3 heads over 1": TINY_LLAMA,
   "llama, 8 heads over 4, 43 features": {
@@ -58,6 +60,18 @@ const CONFIGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   },
   "llama, tied, head_dim apart": { ...TINY_LLAMA, head_dim: 6, tie_word_embeddings: true },
   "gpt2, 3 heads": TINY_GPT2,
+  "mistral, a window of 2": { ...TINY_LLAMA, ...as("mistral", "MistralForCausalLM"), sliding_window: 2 },
+  "qwen2, biases on q, k and v": { ...TINY_LLAMA, ...as("qwen2", "Qwen2ForCausalLM") },
+  "qwen3, padded heads with norms": { ...TINY_LLAMA, ...as("qwen3", "Qwen3ForCausalLM"), head_dim: 12 },
+  "gemma2, four norms, caps": { ...TINY_LLAMA, ...as("gemma2", "Gemma2ForCausalLM"), head_dim: 8, sliding_window: 2 },
+  "gemma3, two kinds of positions": { ...TINY_LLAMA, ...as("gemma3_text", "Gemma3ForCausalLM"), sliding_window: 2 },
+  "phi3, packed tensors, 8 heads over 2": {
+    ...TINY_LLAMA,
+    ...as("phi3", "Phi3ForCausalLM"),
+    hidden_size: 32,
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+  },
 };
 
 describe.each(Object.keys(CONFIGS))("%s", (name) => {

@@ -46,10 +46,10 @@ describe("attention with awkward head counts", () => {
     { numHeads: 3, numKeyValueHeads: 3, worldSizes: [2, 4, 5] },
   ])("$numHeads heads, $numKeyValueHeads key/value heads on $worldSizes ranks", ({ worldSizes, ...heads }) => {
     for (const worldSize of worldSizes) {
-      for (const packed of [true, false]) {
+      for (const [packed, normed] of [true, false].flatMap((first) => [true, false].map((second) => [first, second]))) {
         const sketch = new GraphSketch();
         const x = sketch.embed(7, 12);
-        const attention = { ...heads, headDim: 4, packed, bias: true, rotary: true };
+        const attention = { ...heads, headDim: 4, packed: packed!, bias: true, rotary: true, normed: normed! };
         const attended = sketch.attention(x, 12, 0, attention);
         const added = sketch.node("Add", [sketch.product(attended, heads.numHeads * 4, 12), x]);
         sketch.head(added, 12, 3);

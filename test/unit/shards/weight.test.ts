@@ -20,7 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const leafOf = (dataType: DataType, shape: number[], offset: number): LeafSource => ({
+const leafOf = (dataType: DataType, shape: number[], offset: number): Extract<LeafSource, { kind: "file" }> => ({
   kind: "file",
   file,
   offset,
@@ -39,12 +39,14 @@ const toFloats = (data: Uint8Array) => [...new Float32Array(data.buffer, data.by
 function leafFloats(leaf: LeafSource): number[] {
   const stored = leaf.kind === "inline" ? leaf.bytes : bytes.subarray(leaf.offset);
   const view = new DataView(stored.buffer, stored.byteOffset);
-  return indicesOf(leaf.shape).map((_, i) => {
+  const valueAt = (i: number): number => {
     if (leaf.dataType === "float32") return view.getFloat32(4 * i, true);
     const half = view.getUint16(2 * i, true);
     if (leaf.dataType === "float16") return float16Value(half);
     return new Float32Array(Uint32Array.of(half << 16).buffer)[0]!;
-  });
+  };
+  const plus = leaf.kind === "file" ? (leaf.plus ?? 0) : 0;
+  return indicesOf(leaf.shape).map((_, i) => Math.fround(valueAt(i) + plus));
 }
 
 describe("materialiseWeight", () => {
@@ -52,9 +54,10 @@ describe("materialiseWeight", () => {
     const dataType = fc.constantFrom<DataType>("float32", "float16", "bfloat16");
     const leaf = (shape: number[]) =>
       fc
-        .tuple(dataType, fc.integer({ min: 0, max: 3000 }), fc.boolean())
-        .map(([type, offset, isInline]): LeafSource => {
-          if (!isInline) return leafOf(type, shape, offset);
+        .tuple(dataType, fc.integer({ min: 0, max: 3000 }), fc.constantFrom("inline", "file", "shifted"))
+        .map(([type, offset, kind]): LeafSource => {
+          if (kind === "file") return leafOf(type, shape, offset);
+          if (kind === "shifted") return { ...leafOf(type, shape, offset), plus: 1 };
           const numBytes = shape.reduce((product, size) => product * size, DATA_TYPE_BYTES[type]);
           return { kind: "inline", dataType: type, shape, bytes: bytes.subarray(offset, offset + numBytes) };
         });
@@ -96,6 +99,7 @@ describe("materialiseWeight", () => {
 
   test.each<[string, Weight]>([
     ["another type", weightOf("float32", [2, 3], leafOf("bfloat16", [2, 3], 0))],
+    ["what is shifted", weightOf("float32", [2, 3], { ...leafOf("float32", [2, 3], 0), plus: 1 })],
     ["an address that is no multiple of the element", weightOf("float32", [2, 3], leafOf("float32", [2, 3], 2))],
     [
       "columns",
