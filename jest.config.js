@@ -1,3 +1,9 @@
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+// What tests convert does not belong into the developer's own cache.
+process.env.SHARDRUN_CACHE = join(tmpdir(), "shardrun-test-cache");
+
 /** Unit, conformance, world and golden tests; real processes run the compiled dist/, so build before testing. */
 export default {
   testMatch: ["<rootDir>/test/**/*.test.ts"],

@@ -17,6 +17,7 @@ const PROGRAMS: Readonly<Record<string, () => Promise<Program>>> = {
   generate: async () => (await import("./programs/generate.ts")).generate,
   plan: async () => (await import("./programs/plan.ts")).plan,
   bench: async () => (await import("./programs/bench.ts")).bench,
+  cache: async () => (await import("./programs/cache.ts")).cache,
   info: async () => (await import("./programs/info.ts")).info,
 };
 

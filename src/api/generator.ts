@@ -85,6 +85,8 @@ export class Generator implements AsyncDisposable {
           maxContext,
           intraThreads: resolveThreads(options, engine),
           verify: options.verify ?? false,
+          cache: options.cache ?? true,
+          cacheLimitBytes: options.cacheLimit,
         },
       });
       return new Generator({ model, engine, id, maxContext });

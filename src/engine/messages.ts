@@ -5,16 +5,12 @@
 import type { DecodingOptions } from "../decode/options.ts";
 import * as errors from "../errors.ts";
 import type { RankReport } from "../execute/rank.ts";
+import type { ModelSpecification } from "../execute/step.ts";
 import type { StepStatistics } from "./statistics.ts";
 
 /** What Generator.load asks of the engine. */
-export interface LoadRequest {
-  readonly directory: string;
+export interface LoadRequest extends Omit<ModelSpecification, "numRows" | "rankWeights"> {
   readonly vocabSize: number;
-  /** Positions per sequence; at most as many as the model has. */
-  readonly maxContext: number;
-  readonly intraThreads: number;
-  readonly verify: boolean;
 }
 
 /** One forward pass over whole sequences, for scores and logits. */

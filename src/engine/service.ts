@@ -73,9 +73,8 @@ export class Service {
   }
 
   async #load(load: LoadRequest): Promise<Replies["load"]> {
-    const { directory, vocabSize, maxContext, intraThreads, verify } = load;
-    const rankWeights = this.#rankWeights;
-    const specification = { directory, maxContext, numRows: NUM_ROWS, intraThreads, verify, rankWeights };
+    const { vocabSize, ...options } = load;
+    const specification = { ...options, numRows: NUM_ROWS, rankWeights: this.#rankWeights };
     const model = this.#numModels++;
     await this.#leader.load(model, specification);
     this.#schedulers.set(model, new Scheduler(this.#leader, model, specification, vocabSize));

@@ -2,14 +2,19 @@
  * What one rank does with a command, the same on the leader and on the followers: the models it holds, loaded, stepped
  * and let go in the order in which the leader says so.
  */
+import { basename } from "node:path";
 import { gatherValues } from "../collective/messages.ts";
-import type { Communicator } from "../collective/native.ts";
+import { native, type Communicator } from "../collective/native.ts";
 import { InternalError } from "../errors.ts";
 import { type FileFingerprint, fingerprintFiles } from "../model/fingerprint.ts";
-import { loadModel } from "../model/model.ts";
+import { loadModel, type Model } from "../model/model.ts";
 import { findDisagreement, type LoadStatus } from "./agreement.ts";
 import { readMemory, type MemoryUse } from "./memory.ts";
-import { ShardModel, type StepResult, type WeightFootprint } from "./shard-model.ts";
+import { Cache } from "../shards/cache.ts";
+import { readCacheSettings } from "../shards/cache-settings.ts";
+import type { WeightCache } from "../shards/converted-weights.ts";
+import type { WeightFootprint } from "../shards/materialise.ts";
+import { ShardModel, type StepResult } from "./shard-model.ts";
 import type { Command, ModelSpecification, RowMove, Step } from "./step.ts";
 
 /** One rank's costs, gathered by the "report" command. */
@@ -45,7 +50,8 @@ export class Rank {
     try {
       const model = await loadModel(specification.directory, { maxContext: specification.maxContext });
       files = await fingerprintFiles(model.files);
-      shard = await ShardModel.create(model, specification, this.#communicator);
+      const cache = this.#openCache(specification, model, files);
+      shard = await ShardModel.create(model, specification, this.#communicator, cache);
     } catch (error) {
       failure = error as Error;
     }
@@ -98,10 +104,11 @@ export class Rank {
 
   /** Every rank's report, in rank order. */
   async report(): Promise<RankReport[]> {
-    const weights = { mappedBytes: 0, copiedBytes: 0 };
-    for (const model of this.#models.values()) {
-      weights.mappedBytes += model.weights.mappedBytes;
-      weights.copiedBytes += model.weights.copiedBytes;
+    const weights = { mappedBytes: 0, copiedBytes: 0, convertedBytes: 0 };
+    for (const { footprint } of this.#models.values()) {
+      weights.mappedBytes += footprint.mappedBytes;
+      weights.copiedBytes += footprint.copiedBytes;
+      weights.convertedBytes += footprint.convertedBytes;
     }
     const own: RankReport = {
       rank: this.#communicator.rank,
@@ -118,6 +125,21 @@ export class Rank {
       await model.close();
     }
     this.#models.clear();
+  }
+
+  /** Where the weights that this rank converts are kept; undefined when the script does not want that. */
+  #openCache(
+    specification: ModelSpecification,
+    { directory }: Model,
+    fingerprints: readonly FileFingerprint[],
+  ): WeightCache | undefined {
+    if (!specification.cache) return undefined;
+    const { rank, worldSize } = this.#communicator;
+    return {
+      cache: new Cache(readCacheSettings(specification.cacheLimitBytes), native().lockFile),
+      fingerprints,
+      label: `${basename(directory)}, rank ${rank} of ${worldSize}, float32`,
+    };
   }
 
   #model(id: number): ShardModel {

@@ -13,7 +13,8 @@ import { encodeModel } from "../model/onnx-format.ts";
 import { partition } from "../partition/partition.ts";
 import { shardGraph } from "../partition/shard-graph.ts";
 import type { Plan } from "../partition/plan.ts";
-import { materialiseGraph } from "../shards/materialise.ts";
+import type { WeightCache } from "../shards/converted-weights.ts";
+import { materialiseGraph, type MaterialisedGraph, type WeightFootprint } from "../shards/materialise.ts";
 import { gatherArgmax, gatherLogits, type LogitsLayout } from "./logits.ts";
 import type { ModelSpecification, RowMove, Step } from "./step.ts";
 
@@ -29,12 +30,6 @@ export interface StepResult {
   readonly collectiveNanoseconds: number;
 }
 
-/** What a rank's weights cost. */
-export interface WeightFootprint {
-  readonly mappedBytes: number;
-  readonly copiedBytes: number;
-}
-
 export class ShardModel {
   readonly #communicator: Communicator;
   readonly #session: Session;
@@ -43,7 +38,7 @@ export class ShardModel {
   readonly #verify: boolean;
   readonly #needsPositionIds: boolean;
   readonly #outputNames: ReadonlySet<string>;
-  readonly weights: WeightFootprint;
+  readonly #weights: MaterialisedGraph;
 
   private constructor(parts: {
     communicator: Communicator;
@@ -52,7 +47,7 @@ export class ShardModel {
     layout: LogitsLayout;
     verify: boolean;
     graph: Graph;
-    weights: WeightFootprint;
+    weights: MaterialisedGraph;
   }) {
     this.#communicator = parts.communicator;
     this.#session = parts.session;
@@ -61,23 +56,29 @@ export class ShardModel {
     this.#verify = parts.verify;
     this.#needsPositionIds = parts.graph.inputs.some((input) => input.name === "position_ids");
     this.#outputNames = new Set(parts.graph.outputs.map((output) => output.name));
-    this.weights = parts.weights;
+    this.#weights = parts.weights;
+  }
+
+  get footprint(): WeightFootprint {
+    return this.#weights.footprint;
   }
 
   /**
    * Cuts the model for this communicator's world, reads this rank's weights and creates its session.
+   * @param cache where converted weights are kept; undefined: nowhere
    * @throws {ModelError} when files are damaged; {PartitionError} when the graph cannot be cut.
    */
   static async create(
     model: Model,
     specification: ModelSpecification,
     communicator: Communicator,
+    cache: WeightCache | undefined,
   ): Promise<ShardModel> {
     const { rank, worldSize } = communicator;
     const plan = partition(model.graph, { worldSize, rankWeights: specification.rankWeights });
     const graph = shardGraph(model.graph, plan, rank);
     const addon = native();
-    const materialised = materialiseGraph(graph, addon.mapFile);
+    const materialised = await materialiseGraph(graph, addon.mapFile, cache);
     const session = await addon.createSession({
       model: encodeModel(graph),
       weights: materialised.weights,
@@ -133,6 +134,7 @@ export class ShardModel {
   async close(): Promise<void> {
     await this.#session.close();
     this.#cache?.close();
+    this.#weights.release();
   }
 
   #makeFeeds(step: Step): Feed[] {

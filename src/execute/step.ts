@@ -6,7 +6,7 @@
 /** How a model is loaded; the same on every rank. */
 export interface ModelSpecification {
   readonly directory: string;
-  /** Positions per cache row, prompt and new tokens together. */
+  /** Positions per cache row, prompt and new tokens together; at most as many as the model has. */
   readonly maxContext: number;
   /** Cache rows: sequences that can be decoded together. */
   readonly numRows: number;
@@ -16,6 +16,10 @@ export interface ModelSpecification {
   readonly rankWeights?: readonly number[] | undefined;
   /** Compare a hash of every step's hidden states over the ranks. */
   readonly verify: boolean;
+  /** Whether converted weights are kept for the next start. */
+  readonly cache: boolean;
+  /** Most bytes of each host's cache; undefined: as the host's environment says. */
+  readonly cacheLimitBytes: number | undefined;
 }
 
 /** One forward pass: rows [firstRow, firstRow + B) each get S new tokens. */

@@ -13,7 +13,7 @@ import { planRandomCheckpoint } from "../model/random-checkpoint.ts";
 import { Cache } from "../shards/cache.ts";
 import { formatByteSize, readCacheSettings } from "../shards/cache-settings.ts";
 import { BENCH_CONFIGS } from "./bench-configs.ts";
-import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
+import { MODEL_OPTIONS, readCacheLimit, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
 
 /** One measured run of prefill and decode. */
@@ -73,6 +73,7 @@ export const bench: Program = {
       collectiveShare: medianOf(runs, "collectiveShare"),
       computeShare: medianOf(runs, "computeShare"),
       weightBytesPerRank: ranks.map(({ weights }) => weights.mappedBytes + weights.copiedBytes),
+      convertedBytesPerRank: ranks.map(({ weights }) => weights.convertedBytes),
       privateBytesPerRank: ranks.map(({ privateBytes }) => privateBytes),
       loadSeconds,
     };
@@ -90,7 +91,7 @@ async function chooseModel(options: ProgramArguments): Promise<string> {
   const config = BENCH_CONFIGS[name] ?? readConfigFile(name);
   const checkpoint = planRandomCheckpoint(`--config ${name}`, config);
   const key = createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
-  const entry = await new Cache(readCacheSettings(), native().lockFile).openOrMake(
+  const entry = await new Cache(readCacheSettings(readCacheLimit(options)), native().lockFile).openOrMake(
     { kind: "checkpoint", key, label: `random weights of ${name}`, expectedBytes: checkpoint.bytes },
     (draft) => checkpoint.write(draft),
   );

@@ -1,6 +1,7 @@
 /** The options of every ready-made program that loads a model. */
 import { fileURLToPath } from "node:url";
 import type { LoadOptions } from "../api/load.ts";
+import { parseByteSize } from "../shards/cache-settings.ts";
 import { readNumber, readText, VALUE, type ProgramArguments } from "./options.ts";
 
 /** A small story teller that comes with shardrun. */
@@ -13,6 +14,8 @@ export const MODEL_OPTIONS = {
     describe: 'Compute threads of each rank, or "auto": all cores it may use [default: auto]',
   },
   "max-context": { ...VALUE, describe: "Positions of a sequence, prompt included [default: the model's]" },
+  "no-cache": { type: "boolean", describe: "Convert weights in memory, and neither use nor fill the cache" },
+  "cache-limit": { ...VALUE, describe: "Most bytes of each host's cache, like 20GB [default: 32GB]" },
   verify: { type: "boolean", describe: "Compare every step's hidden states over the ranks" },
 } as const;
 
@@ -28,5 +31,13 @@ export function readLoadOptions(options: ProgramArguments): LoadOptions {
     intraThreads: intraThreads === "auto" ? "auto" : readNumber(options, "intra-threads"),
     maxContext: readNumber(options, "max-context"),
     verify: options["verify"] === true,
+    cache: options["no-cache"] !== true,
+    cacheLimit: readCacheLimit(options),
   };
+}
+
+/** Bytes; undefined: as the environment says. */
+export function readCacheLimit(options: ProgramArguments): number | undefined {
+  const limit = readText(options, "cache-limit");
+  return limit === undefined ? undefined : parseByteSize(limit, "--cache-limit is");
 }

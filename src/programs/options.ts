@@ -19,6 +19,8 @@ export type ProgramArguments = Readonly<Record<string, unknown>>;
 export interface Program {
   readonly name: string;
   readonly describe: string;
+  /** What it can be told to do by a word after its name. */
+  readonly words?: readonly string[];
   readonly options: Readonly<Record<string, Options>>;
   readonly examples: readonly (readonly [command: string, description: string])[];
   /** Whether -np starts ranks; else it is only a number for the program to compute with. */
@@ -42,7 +44,9 @@ export async function parseProgram(
   const own = Object.entries(program.options).map(([name, option]) => [name, { group: OWN, ...option }] as const);
   const parser = yargs(bindSshArgs(args))
     .scriptName("shardrun")
-    .usage(`Usage: $0 ${program.name} [options]\n\n${program.describe}`)
+    .usage(
+      `Usage: $0 ${[program.name, ...(program.words ?? []).map((word) => `[${word}]`)].join(" ")} [options]\n\n${program.describe}`,
+    )
     .help(false)
     .version(false)
     .options(Object.fromEntries(own))
@@ -57,7 +61,8 @@ export async function parseProgram(
     })
     .wrap(Math.min(110, process.stdout.columns ?? 110));
   const argv: ProgramArguments = await parser.parse();
-  const [stray] = argv["_"] as readonly string[];
+  const typed = argv["_"] as readonly string[];
+  const stray = typed.find((word, index) => index > 0 || !program.words?.includes(word));
   if (stray !== undefined) {
     throw new UsageError(
       `"${stray}" belongs to no option of shardrun ${program.name}. shardrun ${program.name} --help shows all options.`,

@@ -26,9 +26,9 @@ export interface CacheItem {
 /** What must hold after prune; all of it. */
 export interface PruneGoal {
   /** No more bytes than this in the cache. */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
   /** No entry whose last use is before this. */
-  readonly usedSince?: Date;
+  readonly usedSince?: Date | undefined;
   /** At least so many bytes free on the disk. */
   readonly freeBytes?: number;
 }
@@ -43,6 +43,18 @@ export function listItems(directory: string): CacheItem[] {
     return item === undefined ? [] : [item];
   });
   return items.toSorted((a, b) => b.lastUse.getTime() - a.lastUse.getTime());
+}
+
+/** Whether a living process uses an entry, or makes a draft. */
+export function isInUse(directory: string, { name, state }: CacheItem, lockFile: LockFile): boolean {
+  if (state === "removed") return false;
+  try {
+    const lock = lockFile(join(directory, name, LOCK_FILE), "exclusive");
+    lock?.release();
+    return lock === undefined;
+  } catch {
+    return false; // not ours to tell, or gone this moment
+  }
 }
 
 /** Removes what nobody uses until the goal is reached or nothing is left to remove; returns what was removed. */

@@ -54,6 +54,7 @@ export function parseByteSize(text: string, subject: string): number {
 
 /** "4.12 GB"; decimal units, as disks are sold. */
 export function formatByteSize(bytes: number): string {
+  if (bytes < 1e3) return `${bytes} bytes`;
   const [name, unit] = bytes < 1e6 ? ["KB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
   return `${(bytes / unit).toPrecision(3)} ${name}`;
 }

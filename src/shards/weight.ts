@@ -25,24 +25,43 @@ export interface MaterialisedWeight {
  * @throws {ModelError} when a file is gone, shorter than its header said, or cannot be mapped
  */
 export function materialiseWeight(weight: Weight, mapFile: MapFile): MaterialisedWeight {
-  const layout = layOut(weight.source);
-  if (layout.shape.join() !== weight.shape.join()) {
-    throw new InternalError(
-      `Weight "${weight.name}" is declared as [${weight.shape.join(", ")}] but its source has the shape [${layout.shape.join(", ")}].`,
-    );
-  }
-  const copies = layout.segments.map((segment) => ({ leaf: segment.leaf, rows: rowsOf(segment, layout.shape) }));
-  const only = copies.length === 1 ? copies[0]! : undefined;
-  if (only !== undefined && isMappable(only.leaf, only.rows, weight, layout)) {
-    return { data: readLeaf(only.leaf, only.rows, weight, mapFile), mapped: true };
+  const { layout, copies } = planCopies(weight);
+  if (isOneRange(weight, copies, layout)) {
+    return { data: readLeaf(copies[0]!.leaf, copies[0]!.rows, weight, mapFile), mapped: true };
   }
   const data = new Uint8Array(numElements(layout.shape) * DATA_TYPE_BYTES[weight.dataType]);
   for (const { leaf, rows } of copies) fill(data, leaf, rows, weight, mapFile);
   return { data, mapped: false };
 }
 
+/** Whether the weight will be the file itself; else its bytes have to be made. */
+export function isMapped(weight: Weight): boolean {
+  const { layout, copies } = planCopies(weight);
+  return isOneRange(weight, copies, layout);
+}
+
+interface Copy {
+  readonly leaf: LeafSource;
+  readonly rows: Rows;
+}
+
+function planCopies(weight: Weight): { layout: Layout; copies: Copy[] } {
+  const layout = layOut(weight.source);
+  if (layout.shape.join() !== weight.shape.join()) {
+    throw new InternalError(
+      `Weight "${weight.name}" is declared as [${weight.shape.join(", ")}] but its source has the shape [${layout.shape.join(", ")}].`,
+    );
+  }
+  return {
+    layout,
+    copies: layout.segments.map((segment) => ({ leaf: segment.leaf, rows: rowsOf(segment, layout.shape) })),
+  };
+}
+
 /** One range of a file, in the wanted type, at an address that the kernels may read as that type. */
-function isMappable(leaf: LeafSource, rows: Rows, weight: Weight, layout: Layout): boolean {
+function isOneRange(weight: Weight, copies: readonly Copy[], layout: Layout): boolean {
+  if (copies.length !== 1) return false;
+  const { leaf, rows } = copies[0]!;
   return (
     leaf.kind === "file" &&
     shiftOf(leaf) === 0 &&

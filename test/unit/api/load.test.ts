@@ -20,6 +20,8 @@ test.each<LoadOptions>([
   { maxContext: 1 },
   { interThreads: 1 },
   { verify: true },
+  { cache: false },
+  { cacheLimit: 0 },
 ])("%j is accepted", (options) => {
   expect(() => checkLoadOptions("model", options)).not.toThrow();
 });
@@ -33,9 +35,11 @@ test.each<[Record<string, unknown>, string]>([
   [{ intraThreads: -1 }, 'intraThreads is -1, but must be a whole number of 0 or more, or "auto".'],
   [{ maxContext: 0 }, "maxContext is 0, but must be a whole number of 1 or more."],
   [{ verify: 1 }, "verify is 1, but must be true or false."],
+  [{ cache: "no" }, 'cache is "no", but must be true or false.'],
+  [{ cacheLimit: -1 }, "cacheLimit is -1, but must be a whole number of bytes, 0 or more."],
   [
     { toString: 1 },
-    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, intraThreads, maxContext, verify.',
+    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, intraThreads, maxContext, verify, cache, cacheLimit.',
   ],
 ])("%j is refused", (options, message) => {
   expect(() => checkLoadOptions("model", options as LoadOptions)).toThrow(new UsageError(message));

@@ -36,6 +36,8 @@ const specification: ModelSpecification = {
   numRows: NUM_ROWS,
   intraThreads: 1,
   verify: false,
+  cache: false,
+  cacheLimitBytes: undefined,
 };
 
 beforeAll(async () => {

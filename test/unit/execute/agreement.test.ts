@@ -24,7 +24,15 @@ async function loadFrom(directories: readonly string[]): Promise<(Error | undefi
   const ranks = communicators.map((communicator, i) => new Rank(communicator, `host${i}`));
   const outcomes = await Promise.all(
     ranks.map((rank, i) =>
-      rank.load(0, { directory: directories[i]!, maxContext: 16, numRows: 1, intraThreads: 1, verify: false }),
+      rank.load(0, {
+        directory: directories[i]!,
+        maxContext: 16,
+        numRows: 1,
+        intraThreads: 1,
+        verify: false,
+        cache: false,
+        cacheLimitBytes: undefined,
+      }),
     ),
   );
   for (const rank of ranks) await rank.close();

@@ -11,6 +11,8 @@ const commands: readonly Command[] = [
       numRows: 32,
       intraThreads: 1,
       verify: true,
+      cache: false,
+      cacheLimitBytes: undefined,
     },
   },
   {

@@ -24,8 +24,16 @@ async function stepWith(seeds: readonly [number, number]): Promise<PromiseSettle
   const shards = await Promise.all(
     seeds.map(async (seed, rank) => {
       const directory = writeTemporaryCheckpoint({ config: TINY_LLAMA, seed });
-      const specification = { directory, maxContext: 16, numRows: 1, intraThreads: 1, verify: true };
-      return ShardModel.create(await loadModel(directory), specification, communicators[rank]!);
+      const specification = {
+        directory,
+        maxContext: 16,
+        numRows: 1,
+        intraThreads: 1,
+        verify: true,
+        cache: false,
+        cacheLimitBytes: undefined,
+      };
+      return ShardModel.create(await loadModel(directory), specification, communicators[rank]!, undefined);
     }),
   );
   const results = await Promise.allSettled(shards.map((shard) => shard.execute(STEP)));
