@@ -86,6 +86,13 @@ class Writer {
            LookAtOutput(failure, "may have ended or crashed") + ".";
   }
 
+  std::string Silent(const Deadline& deadline, const Failure& failure) const {
+    return Verb() + " failed after " + std::to_string(deadline.ElapsedMs()) + " ms on " + Here() +
+           ": nothing has come through the network from the machine of " + Peer(failure.waits[0].peer) + " for " +
+           Number(failure.silence_ms) + " ms" + About(" while waiting for ") +
+           ". Check the cable and the network between the two hosts.";
+  }
+
   std::string Mismatch(const Failure& failure) const {
     const std::string start = Verb() + " failed on " + Here() + ": " + Peer(failure.waits[0].peer);
     const Frame& ours = failure.ours;
@@ -168,6 +175,8 @@ std::string FailureText(const ConnectOptions& group, const CallDescription& call
       return writer.Timeout(deadline, failure);
     case Failure::Reason::kLost:
       return writer.Lost(deadline, failure);
+    case Failure::Reason::kSilent:
+      return writer.Silent(deadline, failure);
     case Failure::Reason::kMismatch:
       return writer.Mismatch(failure);
     case Failure::Reason::kPeerFailed:

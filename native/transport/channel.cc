@@ -17,14 +17,22 @@ namespace shardrun {
 namespace {
 
 constexpr size_t kLongestFailureText = 4096;
+// The kernel asks an idle peer for a sign of life after the first, and so often.
+constexpr int kKeepAliveSeconds = 1;
+constexpr uint32_t kLongestSilenceMs = 1800;
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
 }  // namespace
 
 Channel::Channel(int peer, FileDescriptor socket) : peer_(peer), socket_(std::move(socket)) {
-  const int on = 1;  // fails on a unix socket, which has no such delay
-  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  const int on = 1;
+  crosses_network_ =
+      setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0;  // or it is a unix socket
+  if (!crosses_network_) return;
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveSeconds, sizeof(kKeepAliveSeconds));
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveSeconds, sizeof(kKeepAliveSeconds));
+  setsockopt(socket_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
 void Channel::BeginSend(const Frame& frame, const void* data) {
@@ -129,6 +137,18 @@ void Channel::CheckPeer() {
     }
   }
   if ((state.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0) ThrowLost();
+}
+
+void Channel::CheckNetwork() const {
+  if (!crosses_network_) return;
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  if (getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return;
+  const uint32_t silence_ms = std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv);
+  if (silence_ms <= kLongestSilenceMs) return;
+  Failure failure(Failure::Reason::kSilent, {{peer_, false, 0, 0}});
+  failure.silence_ms = silence_ms;
+  throw failure;
 }
 
 void Channel::TellFailure(const Frame& frame, const std::string& text) {

@@ -36,6 +36,10 @@ class Channel {
   void Progress();
   // Throws Failure if the peer has left or given up; takes no message from the stream.
   void CheckPeer();
+  // Throws Failure(kSilent) when the network has brought nothing from the peer's machine for too long: no
+  // acknowledgement, no answer to a keep-alive. A peer that is only slow, or stopped, is not silent: its kernel
+  // answers.
+  void CheckNetwork() const;
   // Sends a failure frame if the socket takes it at once, and hangs up if it does not.
   void TellFailure(const Frame& frame, const std::string& text);
 
@@ -50,6 +54,7 @@ class Channel {
 
   int peer_;
   FileDescriptor socket_;
+  bool crosses_network_;
 
   Frame send_frame_;
   const uint8_t* send_data_ = nullptr;

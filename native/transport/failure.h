@@ -13,6 +13,7 @@ struct Failure : std::exception {
   enum class Reason {
     kTimeout,     // the deadline passed; `waits` says for whom
     kLost,        // the connection to waits[0].peer ended
+    kSilent,      // the network has brought nothing from the machine of waits[0].peer for `silence_ms`
     kMismatch,    // waits[0].peer is in another call: `theirs` where this rank has `ours`
     kPeerFailed,  // waits[0].peer gave up with `text`, which began on rank `origin`
     kAborted,     // by this process
@@ -33,6 +34,7 @@ struct Failure : std::exception {
   Frame theirs;
   std::string text;
   int origin = -1;
+  uint32_t silence_ms = 0;
 };
 
 }  // namespace shardrun

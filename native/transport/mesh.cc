@@ -44,10 +44,10 @@ bool Mesh::Progress() {
 // then: they cannot be polled for it, as the peer's next message may be there already, which is none of this call's
 // business.
 void Mesh::WaitForSockets(const Deadline& deadline) {
-  constexpr int kLongestWaitMs = 60000;
+  constexpr int kNetworkGlanceMs = 250;
   constexpr int kGlanceMs = 50;
   std::vector<pollfd> fds{{abort_->fd(), POLLIN, 0}};
-  int longest_ms = kLongestWaitMs;
+  int longest_ms = kNetworkGlanceMs;
   for (Channel& channel : channels_) {
     if (!has_peer(channel.peer())) continue;
     if (!channel.receiving()) {
@@ -57,7 +57,10 @@ void Mesh::WaitForSockets(const Deadline& deadline) {
     const int events = (channel.receiving() ? POLLIN : 0) | (channel.sending() ? POLLOUT : 0);
     if (events != 0) fds.push_back({channel.fd(), static_cast<short>(events), 0});
   }
-  poll(fds.data(), fds.size(), deadline.WaitMs(longest_ms));
+  if (poll(fds.data(), fds.size(), deadline.WaitMs(longest_ms)) != 0) return;
+  for (const Channel& channel : channels_) {
+    if (channel.receiving() || channel.sending()) channel.CheckNetwork();
+  }
 }
 
 // A peer that has given and taken all of this step may leave; that it gave up ends this call, too.

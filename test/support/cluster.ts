@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { type LiveProcess } from "./launcher.ts";
+import type { LiveProcess } from "./launcher.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const SCRIPT = join(ROOT, "test/cluster/cluster.sh");
