@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { LauncherRun } from "../support/launcher.ts";
 import { COMMAND, runNode } from "../support/run-shardrun.ts";
 
 const GENERATE = join(import.meta.dirname, "../../scripts/generate.mjs");
