@@ -22,6 +22,7 @@
         "collectives/algorithms.cc",
         "collectives/failure_text.cc",
         "collectives/group_communicator.cc",
+        "collectives/measure.cc",
         "kernels/packed_weight.cc",
         "kernels/parallel.cc",
         "kernels/quantised_rows.cc",

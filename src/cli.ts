@@ -55,7 +55,15 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
   }
   await program.check?.(options);
   const command = [process.execPath, fileURLToPath(import.meta.url), program.name, ...args];
-  return launch({ ...launchOptions, numRanks }, command);
+  const worlds = program.worlds?.(options, launchOptions)?.map((setting) => [setting]) ?? [[]];
+  let exitCode = 0;
+  for (const settings of worlds) {
+    exitCode ||= await launch(
+      { ...launchOptions, numRanks, exports: [...launchOptions.exports, ...settings] },
+      command,
+    );
+  }
+  return exitCode;
 }
 
 /** A reader that has seen enough, as `| head` has, ends the program: that is no failure to explain. */

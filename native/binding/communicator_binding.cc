@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../collectives/group_communicator.h"
+#include "../collectives/measure.h"
 #include "arguments.h"
 #include "communicator_arguments.h"
 #include "environment.h"
@@ -37,6 +38,7 @@ class CommunicatorWrap : public Napi::ObjectWrap<CommunicatorWrap> {
          InstanceMethod<&CommunicatorWrap::BroadcastMessage>("broadcastMessage"),
          InstanceMethod<&CommunicatorWrap::Barrier>("barrier"), InstanceMethod<&CommunicatorWrap::Send>("send"),
          InstanceMethod<&CommunicatorWrap::Recv>("recv"), InstanceMethod<&CommunicatorWrap::Abort>("abort"),
+         InstanceMethod<&CommunicatorWrap::Measure>("measure"),
          InstanceMethod<&CommunicatorWrap::GetStatistics>("statistics"),
          InstanceMethod<&CommunicatorWrap::Close>("close")});
   }
@@ -175,6 +177,24 @@ class CommunicatorWrap : public Napi::ObjectWrap<CommunicatorWrap> {
                    });
   }
 
+  Napi::Value Measure(const Napi::CallbackInfo& info) {
+    const size_t bytes = info[0].As<Napi::Number>().Int64Value();
+    const int num_calls = info[1].As<Napi::Number>();
+    auto measured = std::make_shared<std::pair<double, double>>();
+    return RunCall(
+        info, info.Env().Undefined(), {},
+        [measured, bytes, num_calls](GroupCommunicator& communicator, const CallInfo&) {
+          measured->first = MeasureAllReduce(communicator, bytes, num_calls);
+          if (communicator.world_size() > 1) measured->second = MeasurePingPong(communicator, bytes, num_calls);
+        },
+        [measured](Napi::Env env) {
+          const Napi::Object result = Napi::Object::New(env);
+          result.Set("allReduceNanoseconds", measured->first);
+          result.Set("halfRoundTripNanoseconds", measured->second);
+          return result;
+        });
+  }
+
   void Abort(const Napi::CallbackInfo& info) {
     const int peer = info[1].IsUndefined() ? -1 : info[1].As<Napi::Number>().Int32Value();
     communicator().Abort(info[0].As<Napi::String>(), peer);
@@ -251,6 +271,7 @@ void RegisterCommunicator(Napi::Env env, Napi::Object exports) {
   RegisterListener(env, exports);
   Environment::Of(env).constructors["Communicator"] = Napi::Persistent(CommunicatorWrap::Define(env));
   exports.Set("connect", Napi::Function::New<Connect>(env, "connect"));
+  exports.Set("oneShotBytes", static_cast<double>(kOneShotBytes));
   exports.Set("abortAll", Napi::Function::New<AbortAllCommunicators>(env, "abortAll"));
   exports.Set("setErrorClasses", Napi::Function::New<SetErrorClasses>(env, "setErrorClasses"));
 }

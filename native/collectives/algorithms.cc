@@ -11,9 +11,6 @@ namespace shardrun {
 
 namespace {
 
-// Up to here a second step costs more than reading everybody's bytes.
-constexpr size_t kOneShotBytes = 16 << 10;
-
 // The beginning of a broadcast message, which travels with its size.
 constexpr size_t kMessageHeadBytes = 32 << 10;
 

@@ -13,6 +13,9 @@
 
 namespace shardrun {
 
+// Up to here a second step costs more than reading everybody's bytes.
+inline constexpr size_t kOneShotBytes = 16 << 10;
+
 class Algorithms {
  public:
   // hosts: the ranks of each host in their order.

@@ -57,6 +57,13 @@ export interface ConnectOptions {
   readonly timeoutMs: number;
 }
 
+export interface CollectiveTimes {
+  /** Of one allReduce of float32. */
+  readonly allReduceNanoseconds: number;
+  /** Of a message from the first rank to the last; known to these two. */
+  readonly halfRoundTripNanoseconds: number;
+}
+
 export interface CommunicatorStatistics {
   readonly calls: number;
   readonly bytes: number;
@@ -102,6 +109,8 @@ export interface Communicator {
   recv(data: Uint8Array, peer: number, options?: CallOptions): Promise<void>;
   /** Fails every call under way and every later one with this message. */
   abort(message: string, peer?: number): void;
+  /** Means of numCalls calls about numBytes, timed without JavaScript in between. All ranks call it together. */
+  measure(numBytes: number, numCalls: number): Promise<CollectiveTimes>;
   /** Totals since creation, of the collectives called here and inside graphs. */
   statistics(): CommunicatorStatistics;
   /** Ends the thread after the calls under way; later calls reject. */
@@ -295,6 +304,8 @@ export interface NativeAddon {
   ): void;
   /** Which instruction set products use, of this whole process; by default the fastest of this CPU. */
   chooseKernels(name: string): void;
+  /** Up to so many bytes every rank of an allReduce gives all it has to all others. */
+  readonly oneShotBytes: number;
   /** Aborts every communicator of this process. From any thread. */
   abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */

@@ -4,7 +4,7 @@
  */
 import type { DecodingOptions } from "../decode/options.ts";
 import * as errors from "../errors.ts";
-import type { RankReport } from "../execute/rank.ts";
+import type { MeasuredCollectives, RankReport } from "../execute/rank.ts";
 import type { ModelSpecification } from "../execute/step.ts";
 import type { StepStatistics } from "./statistics.ts";
 
@@ -32,6 +32,7 @@ export type Request =
   | { readonly kind: "generate"; readonly generate: GenerateRequest }
   | { readonly kind: "forward"; readonly forward: ForwardRequest }
   | { readonly kind: "unload"; readonly model: number }
+  | { readonly kind: "measure"; readonly numBytes: number; readonly numCalls: number }
   | { readonly kind: "report" };
 
 /** What each request resolves to. */
@@ -40,6 +41,7 @@ export interface Replies {
   generate: { readonly sequences: readonly GeneratedSequence[]; readonly statistics: StepStatistics };
   forward: { readonly logits: readonly Float32Array[] };
   unload: undefined;
+  measure: MeasuredCollectives;
   report: readonly RankReport[];
 }
 

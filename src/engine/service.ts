@@ -67,6 +67,8 @@ export class Service {
         this.#schedulers.delete(request.model);
         await this.#leader.unload(request.model);
         return undefined;
+      case "measure":
+        return this.#leader.measure(request.numBytes, request.numCalls);
       case "report":
         return this.#leader.report();
     }

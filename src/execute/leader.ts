@@ -3,7 +3,7 @@
  * One command at a time, so that every rank meets the same collectives in the same order whatever callers overlap.
  */
 import { ExecutionError, ShardrunError } from "../errors.ts";
-import type { Rank, RankReport } from "./rank.ts";
+import type { MeasuredCollectives, Rank, RankReport } from "./rank.ts";
 import type { StepResult } from "./shard-model.ts";
 import { encodeCommand, type Command, type ModelSpecification, type RowMove, type Step } from "./step.ts";
 
@@ -39,6 +39,10 @@ export class Leader {
 
   unload(model: number): Promise<void> {
     return this.#lead({ kind: "unload", model }, () => this.#rank.unload(model));
+  }
+
+  measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
+    return this.#lead({ kind: "measure", numBytes, numCalls }, () => this.#rank.measure(numBytes, numCalls));
   }
 
   report(): Promise<RankReport[]> {

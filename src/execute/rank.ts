@@ -4,7 +4,7 @@
  */
 import { basename } from "node:path";
 import { gatherValues } from "../collective/messages.ts";
-import { native, type Communicator } from "../collective/native.ts";
+import { native, type CollectiveTimes, type Communicator } from "../collective/native.ts";
 import { InternalError } from "../errors.ts";
 import { type FileFingerprint, fingerprintFiles } from "../model/fingerprint.ts";
 import { loadModel, type Model } from "../model/model.ts";
@@ -23,6 +23,10 @@ export interface RankReport extends MemoryUse {
   readonly host: string;
   readonly pid: number;
   readonly weights: WeightFootprint;
+}
+
+export interface MeasuredCollectives extends CollectiveTimes {
+  readonly transport: string;
 }
 
 export class Rank {
@@ -96,10 +100,19 @@ export class Rank {
         return this.moveRow(command.model, command.move);
       case "unload":
         return this.unload(command.model);
+      case "measure":
+        await this.measure(command.numBytes, command.numCalls);
+        return;
       case "report":
         await this.report();
         return;
     }
+  }
+
+  /** How long collectives of this size take, and over which transport. */
+  async measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
+    const times = await this.#communicator.measure(numBytes, numCalls);
+    return { transport: this.#communicator.transport, ...times };
   }
 
   /** Every rank's report, in rank order. */

@@ -47,6 +47,8 @@ export type Command =
   | { readonly kind: "step"; readonly model: number; readonly step: Step }
   | { readonly kind: "moveRow"; readonly model: number; readonly move: RowMove }
   | { readonly kind: "unload"; readonly model: number }
+  /** All ranks time their collectives on messages of this size. */
+  | { readonly kind: "measure"; readonly numBytes: number; readonly numCalls: number }
   /** Every rank reports its memory and the time it spent in collectives. */
   | { readonly kind: "report" };
 

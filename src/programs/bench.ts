@@ -12,6 +12,7 @@ import { UsageError } from "../errors.ts";
 import { planRandomCheckpoint } from "../model/random-checkpoint.ts";
 import { Cache } from "../shards/cache.ts";
 import { formatByteSize, readCacheSettings } from "../shards/cache-settings.ts";
+import { benchCollectives, chooseCollectiveWorlds } from "./bench-collectives.ts";
 import { BENCH_CONFIGS } from "./bench-configs.ts";
 import { MODEL_OPTIONS, readCacheLimit, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
@@ -37,14 +38,27 @@ export const bench: Program = {
     "prompt-tokens": { ...VALUE, describe: "Tokens of the prompt [default: 128]" },
     "new-tokens": { ...VALUE, describe: "Tokens to decode [default: 64]" },
     repeat: { ...VALUE, describe: "Runs, of which the median is reported [default: 3]" },
-    json: { type: "boolean", describe: "Print one JSON object" },
+    collectives: {
+      type: "boolean",
+      describe: "Measure the ranks' collectives instead: latency and rate of each transport and size",
+    },
+    sizes: { ...VALUE, describe: "Bytes of a message with --collectives, e.g. 1024,65536 [default: 4 to 67108864]" },
+    json: { type: "boolean", describe: "Print one JSON object (with --collectives one per transport)" },
   },
-  examples: [["$0 bench -np 2 --config llama-160m --intra-threads 1", "two ranks with one thread each"]],
+  examples: [
+    ["$0 bench -np 2 --config llama-160m --intra-threads 1", "two ranks with one thread each"],
+    ["$0 bench -np 4 -hostfile hosts --collectives", "what these hosts and their network can do"],
+  ],
   runsOnRanks: true,
+
+  worlds: (options, launch) => (options["collectives"] === true ? chooseCollectiveWorlds(launch) : undefined),
 
   async run(options) {
     if (MpiInfo.getCurRank() !== ROOT_RANK) {
       return 0; // follows: the engine serves rank 0
+    }
+    if (options["collectives"] === true) {
+      return benchCollectives(options);
     }
     const directory = await chooseModel(options);
     const loadOptions = readLoadOptions(options);

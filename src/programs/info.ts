@@ -1,4 +1,4 @@
-/** `shardrun info`: versions, cores, threads, devices and transports: what would be used here, and why. */
+/** `shardrun info`: versions, cores, threads, devices, transports and algorithms: what would be used here, and why. */
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, hostname, totalmem } from "node:os";
@@ -12,13 +12,19 @@ const { version } = createRequire(import.meta.url)("../../package.json") as { ve
 
 export const info: Program = {
   name: "info",
-  describe: "Prints versions, cores, threads, devices and transports: what would be used here, and why.",
+  describe: "Prints versions, cores, threads, devices, transports and algorithms: what would be used here, and why.",
   options: {},
   examples: [["$0 info", "before anything else goes wrong"]],
   runsOnRanks: false,
 
   run() {
-    const rows = [...describeVersions(), ...describeProcessors(), ...describeDevices(), ...describeTransports()];
+    const rows = [
+      ...describeVersions(),
+      ...describeProcessors(),
+      ...describeDevices(),
+      ...describeTransports(),
+      ...describeAllReduce(),
+    ];
     const width = Math.max(...rows.map(([name]) => name.length));
     process.stdout.write(rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join(""));
     return Promise.resolve(0);
@@ -61,7 +67,21 @@ function describeDevices(): Row[] {
 
 function describeTransports(): Row[] {
   const { collectives } = readEnvironment();
-  const used = collectives === "tcp" ? "tcp" : "shm";
+  const used = collectives === "auto" ? "shm" : collectives;
   const reason = collectives === "auto" ? "all ranks are on this host" : `SHARDRUN_COLLECTIVES=${collectives}`;
-  return [["transports", `shm (memory shared by the ranks of a host), tcp; ${used} would be used: ${reason}`]];
+  return [
+    ["transports", `shm (memory shared by the ranks of a host), tcp, grpc (through rank 0's port)`],
+    ["", `${used} would be used here: ${reason}; shm inside and tcp between several hosts`],
+  ];
+}
+
+/** native/collectives/algorithms.h tells what each of them costs. */
+function describeAllReduce(): Row[] {
+  const limit = `${native().oneShotBytes / 1024} KiB`;
+  return [
+    ["allReduce", "2 ranks, or one on each of 2 hosts: direct exchange"],
+    ["", `3 or more ranks: up to ${limit} direct exchange; above, reduce-scatter, then all-gather`],
+    ["", `several hosts, some with several ranks: up to ${limit} direct exchange; above, reduce-scatter in each host,`],
+    ["", "exchange between hosts, all-gather in each host"],
+  ];
 }

@@ -30,6 +30,8 @@ export interface Program {
    * first, so that a mistake gives one message and no rank.
    */
   check?(options: ProgramArguments): Promise<void>;
+  /** Where it takes several launches, one after the other: the variable that tells each of them from the others. */
+  worlds?(options: ProgramArguments, launch: LaunchOptions): readonly string[] | undefined;
   /** Runs on every rank; resolves to the exit code. */
   run(options: ProgramArguments, launch: LaunchOptions): Promise<number>;
 }

@@ -270,6 +270,7 @@ describe("summary, plan and info", () => {
       stdout
         .trimEnd()
         .split("\n")
+        .filter((line) => !line.startsWith(" ")) // the line before goes on
         .map((line) => /^(\S+) +(.+)$/.exec(line)!.slice(1) as [string, string]),
     );
     expect([...rows.keys()]).toEqual([
@@ -282,6 +283,7 @@ describe("summary, plan and info", () => {
       "OMP_NUM_THREADS",
       "devices",
       "transports",
+      "allReduce",
     ]);
     expect(rows.get("node")).toContain(process.version);
     expect(rows.get("onnxruntime")).toMatch(/^1\.\d+\.\d+ \(\/.*libonnxruntime/);
