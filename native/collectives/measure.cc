@@ -37,11 +37,12 @@ double MeasurePingPong(Communicator& communicator, size_t bytes, int num_calls) 
     MeanNanoseconds(communicator, 1, [] {});
     return 0;
   }
-  return MeanNanoseconds(communicator, num_calls, [&] {
-           if (begins) communicator.Send(data.data(), bytes, last, {"measuring"});
-           communicator.Recv(data.data(), bytes, begins ? last : 0, {"measuring"});
-           if (!begins) communicator.Send(data.data(), bytes, 0, {"measuring"});
-         }) /
+  return MeanNanoseconds(communicator, num_calls,
+                         [&] {
+                           if (begins) communicator.Send(data.data(), bytes, last, {"measuring"});
+                           communicator.Recv(data.data(), bytes, begins ? last : 0, {"measuring"});
+                           if (!begins) communicator.Send(data.data(), bytes, 0, {"measuring"});
+                         }) /
          2;
 }
 
