@@ -63,7 +63,7 @@ export class Generator implements AsyncDisposable {
   }
 
   /**
-   * Loads a checkpoint directory on all ranks that share the model.
+   * Loads a checkpoint directory or GGUF file on all ranks that share the model.
    * @throws {UsageError} when an option is wrong, {ModelError} when the model is missing, damaged or unknown
    */
   static async load(modelPath: string, options: LoadOptions = {}): Promise<Generator> {

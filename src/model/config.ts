@@ -2,7 +2,7 @@
  * What a checkpoint says about itself: config.json (the architecture; each family reads its own keys from it) and
  * generation_config.json (special tokens and the author's sampling defaults).
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
 import { readJsonObject, Settings } from "./settings.ts";
@@ -28,21 +28,25 @@ export interface GenerationConfig {
 export function readConfig(directory: string): Settings {
   const file = join(directory, "config.json");
   if (!existsSync(directory)) throw new ModelError(`Model directory "${directory}" does not exist.`);
-  if (!statSync(directory).isDirectory()) {
-    throw new ModelError(`Model "${directory}" is a file: pass the directory that holds its config.json.`);
-  }
   if (!existsSync(file)) {
-    throw new ModelError(
-      `Model directory "${directory}" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors).`,
-    );
+    const ggufFile = readdirSync(directory).find((name) => name.endsWith(".gguf"));
+    const remedy =
+      ggufFile === undefined
+        ? "pass a checkpoint in Hugging Face layout (config.json, model.safetensors), or a GGUF file"
+        : `pass the GGUF file in it, "${join(directory, ggufFile)}"`;
+    throw new ModelError(`Model directory "${directory}" holds no config.json: ${remedy}.`);
   }
   return new Settings(file, readJsonObject(file));
 }
 
-/** Reads generation_config.json; what it does not say comes from config.json, the rest is greedy without penalties. */
-export function readGenerationConfig(directory: string, config: Settings): GenerationConfig {
+/** Reads generation_config.json, which may be missing. */
+export function readGenerationSettings(directory: string): Settings {
   const file = join(directory, "generation_config.json");
-  const generation = new Settings(file, existsSync(file) ? readJsonObject(file) : {});
+  return new Settings(file, existsSync(file) ? readJsonObject(file) : {});
+}
+
+/** What the generation settings do not say comes from config.json, the rest is greedy without penalties. */
+export function resolveGenerationConfig(generation: Settings, config: Settings): GenerationConfig {
   const tokenIds = (key: string): number[] => (generation.has(key) ? generation : config).tokenIds(key);
   return {
     bosTokenId: tokenIds("bos_token_id")[0],

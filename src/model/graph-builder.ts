@@ -5,9 +5,9 @@
  */
 import { InternalError } from "../errors.ts";
 import type { Attribute, DataType, Dimension, Graph, GraphNode, GraphValue, Weight, WeightSource } from "./graph.ts";
-import type { Checkpoint, FileSource } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import type { HeadLayout } from "./head-padding.ts";
-import { HEAD_NAME } from "./tied-embeddings.ts";
+import { HEAD_NAME, type Table } from "./tied-embeddings.ts";
 
 /** One cache tensor pair of the graph; past and present are the same memory. */
 export interface CacheTensor {
@@ -154,10 +154,11 @@ export class GraphBuilder {
   }
 
   /** Rows of a table [V, D] for ids [B, S]: [B, S, D]. It stays in its stored data type: only the rows asked for are converted. */
-  embed(name: string, ids: string, tableName: string, table: FileSource): string {
-    const matrix = this.weight(tableName, table.shape, table, table.dataType);
+  embed(name: string, ids: string, tableName: string, { shape, source }: Table): string {
+    const dataType = source.kind === "file" ? source.dataType : "float32";
+    const matrix = this.weight(tableName, shape, source, dataType);
     const rows = this.node("Gather", name, [matrix, ids], { attributes: { axis: int(0) } });
-    if (table.dataType === "float32") return rows;
+    if (dataType === "float32") return rows;
     return this.node("Cast", `${name}.cast`, [rows], { attributes: { to: int(ONNX_FLOAT) } });
   }
 
@@ -240,10 +241,10 @@ export class GraphBuilder {
    * The head's matrix [V, D] is a weight of its own even when its tensor is also the embedding: the two are cut differently.
    * @param cap logits x become cap * tanh(x / cap)
    */
-  head(x: string, source: FileSource, cap?: number): void {
-    const [vocabSize, hiddenSize] = source.shape as [number, number];
+  head(x: string, { shape, source }: Table, cap?: number): void {
+    const [vocabSize, hiddenSize] = shape;
     const hidden = this.node("Gather", "hidden_states", [x, "logits_positions"], { attributes: { axis: int(1) } });
-    const matrix = this.weight(HEAD_NAME, source.shape, source);
+    const matrix = this.weight(HEAD_NAME, shape, source);
     const product = this.linear("lm_head", hidden, matrix, undefined, cap === undefined ? "logits" : "lm_head");
     const logits = cap === undefined ? product : this.cap("logits_cap", product, cap, "logits");
     this.outputs.unshift(

@@ -19,6 +19,21 @@ export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = {
   bool: 1,
 };
 
+/** Types in which neighbours on the last axis share a scale, with the names that GGUF files give them. */
+export type BlockType = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
+
+/** How many elements one block holds, and in how many bytes. */
+export const BLOCK_LAYOUTS: Readonly<Record<BlockType, { readonly elements: number; readonly bytes: number }>> = {
+  Q4_0: { elements: 32, bytes: 18 },
+  Q4_1: { elements: 32, bytes: 20 },
+  Q5_0: { elements: 32, bytes: 22 },
+  Q5_1: { elements: 32, bytes: 24 },
+  Q8_0: { elements: 32, bytes: 34 },
+  Q4_K: { elements: 256, bytes: 144 },
+  Q5_K: { elements: 256, bytes: 176 },
+  Q6_K: { elements: 256, bytes: 210 },
+};
+
 /** A size, or the letter of one that only a step knows: "B" batch, "S" new tokens, "M" positions with logits, "T" cache length. */
 export type Dimension = number | string;
 
@@ -60,6 +75,16 @@ export type WeightSource =
       readonly shape: readonly number[];
       /** Added to every element when read, in float32: norm weights may be stored as their difference from 1. */
       readonly plus?: number;
+    }
+  /** Quantised in blocks along the last axis, which is a multiple of the block; dequantised to float32 when read. */
+  | {
+      readonly kind: "blocks";
+      readonly file: string;
+      /** Absolute byte offset of the first block. */
+      readonly offset: number;
+      readonly blockType: BlockType;
+      /** In elements. */
+      readonly shape: readonly number[];
     }
   | {
       readonly kind: "inline";

@@ -2,16 +2,19 @@
  * From a checkpoint directory to everything that the rest of the program needs to know of a model: graph, sizes, cache tensors, special tokens,
  * tokenizer. Reads headers and settings only; the weights stay where they are until shards/ takes this rank's part of them.
  */
+import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { openCheckpoint } from "./checkpoint.ts";
-import { readConfig, readGenerationConfig, type GenerationConfig } from "./config.ts";
+import { readConfig, readGenerationSettings, resolveGenerationConfig, type GenerationConfig } from "./config.ts";
 import { findFamily } from "./families.ts";
 import type { BuildOptions, FamilyModel } from "./family.ts";
+import { openGguf, type GgufModel } from "./gguf/open.ts";
+import { directoryTokenizer } from "./tokenizer-source.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 /** A model that can be partitioned and run. */
 export interface Model extends FamilyModel {
-  /** Absolute. */
+  /** The directory or the GGUF file. Absolute. */
   readonly directory: string;
   /** What decides the answer: the settings and the weights. Absolute. */
   readonly files: readonly string[];
@@ -22,22 +25,49 @@ export interface Model extends FamilyModel {
 }
 
 /**
- * Reads the checkpoint in a directory.
+ * Reads a checkpoint directory or a GGUF file.
  * @throws {ModelError} when something is missing, damaged, contradictory or not supported.
  */
-export async function loadModel(directory: string, options: BuildOptions = {}): Promise<Model> {
-  const path = resolve(directory);
-  const config = readConfig(path);
+export async function loadModel(modelPath: string, options: BuildOptions = {}): Promise<Model> {
+  const path = resolve(modelPath);
+  const { config, generationConfig, checkpoint, tokenizer, files } = isGgufFile(path)
+    ? readGguf(path)
+    : await readDirectory(path);
   const family = findFamily(config);
-  const checkpoint = await openCheckpoint(path);
   const built = family.build(config, checkpoint, options);
   checkpoint.refuseUnused(family.ignorableTensors);
   return {
     ...built,
     directory: path,
-    files: [join(path, "config.json"), ...checkpoint.files],
+    files,
     family: family.modelType,
-    generationConfig: readGenerationConfig(path, config),
-    tokenizer: new Tokenizer(path),
+    generationConfig: resolveGenerationConfig(generationConfig, config),
+    tokenizer: new Tokenizer(tokenizer),
   };
+}
+
+/** What a front end finds: the settings as Hugging Face spells them, and the tensors by its names. */
+interface Contents extends GgufModel {
+  readonly files: readonly string[];
+}
+
+async function readDirectory(directory: string): Promise<Contents> {
+  const config = readConfig(directory);
+  const checkpoint = await openCheckpoint(directory);
+  return {
+    config,
+    generationConfig: readGenerationSettings(directory),
+    checkpoint,
+    tokenizer: directoryTokenizer(directory),
+    files: [join(directory, "config.json"), ...checkpoint.files],
+  };
+}
+
+function readGguf(file: string): Contents {
+  const model = openGguf(file);
+  return { ...model, files: model.checkpoint.files };
+}
+
+function isGgufFile(path: string): boolean {
+  return path.endsWith(".gguf") || (existsSync(path) && statSync(path).isFile());
 }

@@ -6,6 +6,7 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { ModelError } from "../errors.ts";
+import { refuseDamaged } from "./damaged-file.ts";
 import { isJsonObject, parseJsonObject, quoteJson } from "./settings.ts";
 
 /** A tensor as it lies in a file. */
@@ -71,14 +72,14 @@ export async function readSafetensorsHeader(file: string): Promise<Map<string, S
 
 async function readHeaderBytes(file: string, handle: FileHandle, fileBytes: number): Promise<Buffer> {
   if (fileBytes < LENGTH_BYTES) {
-    fail(file, `it has ${fileBytes} bytes, fewer than the ${LENGTH_BYTES} of the header's length`);
+    refuseDamaged(file, `it has ${fileBytes} bytes, fewer than the ${LENGTH_BYTES} of the header's length`);
   }
   const length = (await readBytes(handle, 0, LENGTH_BYTES)).readBigUInt64LE();
   if (length > MAX_HEADER_BYTES) {
-    fail(file, `its header claims ${length} bytes, more than the ${MAX_HEADER_BYTES} that the format allows`);
+    refuseDamaged(file, `its header claims ${length} bytes, more than the ${MAX_HEADER_BYTES} that the format allows`);
   }
   if (LENGTH_BYTES + Number(length) > fileBytes) {
-    fail(file, `its header claims ${length} bytes, but the file ends after ${fileBytes}`);
+    refuseDamaged(file, `its header claims ${length} bytes, but the file ends after ${fileBytes}`);
   }
   return readBytes(handle, LENGTH_BYTES, Number(length));
 }
@@ -97,7 +98,7 @@ function parseHeader(file: string, header: Buffer, dataOffset: number, fileBytes
   const text = header.toString("utf8");
   const entries = Object.entries(parseJsonObject(file, text));
   const duplicate = findDuplicateKey(text);
-  if (duplicate !== undefined) fail(file, `its header names tensor "${duplicate}" twice`);
+  if (duplicate !== undefined) refuseDamaged(file, `its header names tensor "${duplicate}" twice`);
 
   const tensors = new Map<string, StoredTensor>();
   for (const [name, entry] of entries) {
@@ -108,7 +109,7 @@ function parseHeader(file: string, header: Buffer, dataOffset: number, fileBytes
 }
 
 function parseEntry(file: string, name: string, entry: unknown, dataOffset: number, fileBytes: number): StoredTensor {
-  const bad = (what: string): never => fail(file, `tensor "${name}" ${what}`);
+  const bad = (what: string): never => refuseDamaged(file, `tensor "${name}" ${what}`);
   if (!isJsonObject(entry)) return bad("has no description");
   const { dtype, shape, data_offsets: offsets } = entry;
 
@@ -143,13 +144,13 @@ function checkCoverage(file: string, tensors: StoredTensor[], dataOffset: number
   let covered = dataOffset;
   let last = "the header";
   for (const { name, offset, numBytes } of tensors) {
-    if (offset < covered) fail(file, `tensor "${name}" overlaps ${last} by ${covered - offset} bytes`);
+    if (offset < covered) refuseDamaged(file, `tensor "${name}" overlaps ${last} by ${covered - offset} bytes`);
     if (offset > covered)
-      fail(file, `${offset - covered} bytes between ${last} and tensor "${name}" belong to no tensor`);
+      refuseDamaged(file, `${offset - covered} bytes between ${last} and tensor "${name}" belong to no tensor`);
     covered = offset + numBytes;
     last = `tensor "${name}"`;
   }
-  if (covered < fileBytes) fail(file, `${fileBytes - covered} bytes after ${last} belong to no tensor`);
+  if (covered < fileBytes) refuseDamaged(file, `${fileBytes - covered} bytes after ${last} belong to no tensor`);
 }
 
 /** The first key that the outermost object of valid JSON text has twice (JSON.parse silently keeps the last). */
@@ -176,10 +177,4 @@ function isFollowedByColon(text: string, offset: number): boolean {
   const colon = /\s*:/y;
   colon.lastIndex = offset;
   return colon.test(text);
-}
-
-function fail(file: string, problem: string): never {
-  throw new ModelError(
-    `Reading "${file}" failed: ${problem}. The file is damaged or truncated: download or convert it again.`,
-  );
 }

@@ -145,6 +145,19 @@ export class Settings {
     return value;
   }
 
+  numbers(key: string): number[] {
+    const value = this.raw(key) ?? [];
+    if (!Array.isArray(value) || !value.every((item) => typeof item === "number")) this.fail(key, "a list of numbers");
+    return value;
+  }
+
+  /** A text, or undefined. */
+  text(key: string): string | undefined {
+    const value = this.raw(key);
+    if (value !== undefined && typeof value !== "string") this.fail(key, "a text");
+    return value;
+  }
+
   /** The object under a key, or undefined. */
   section(key: string): Settings | undefined {
     const value = this.raw(key);

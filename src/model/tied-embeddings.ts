@@ -2,16 +2,23 @@
  * Which stored tensor is the input embedding, and which the output head. With tied embeddings a checkpoint may store
  * the one table under either name, or under both.
  */
-import type { Checkpoint, FileSource } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import type { WeightSource } from "./graph.ts";
 import type { Settings } from "./settings.ts";
 
 /** The name of the head's weight, stored or not. */
 export const HEAD_NAME = "lm_head.weight";
 
-/** The tables of the two ends of a model, [V, D] each. */
+/** A matrix [V, D] as it is stored. */
+export interface Table {
+  readonly shape: readonly [number, number];
+  readonly source: WeightSource;
+}
+
+/** The tables of the two ends of a model. */
 export interface Embeddings {
-  readonly table: FileSource;
-  readonly head: FileSource;
+  readonly table: Table;
+  readonly head: Table;
 }
 
 /**
@@ -31,11 +38,11 @@ export function findEmbeddings(
   const tied = config.boolean("tie_word_embeddings", tiedByDefault);
   const mayShare = tied || !config.has("tie_word_embeddings");
   if (mayShare && checkpoint.has(HEAD_NAME) && !checkpoint.has(tableName)) {
-    const head = checkpoint.tensor(HEAD_NAME, shape);
+    const head = { shape, source: checkpoint.tensor(HEAD_NAME, shape) };
     return { table: head, head };
   }
-  const table = checkpoint.tensor(tableName, shape);
+  const table = { shape, source: checkpoint.tensor(tableName, shape) };
   if (mayShare && !checkpoint.has(HEAD_NAME)) return { table, head: table };
-  const head = checkpoint.tensor(HEAD_NAME, shape);
+  const head = { shape, source: checkpoint.tensor(HEAD_NAME, shape) };
   return { table, head: tied ? table : head };
 }

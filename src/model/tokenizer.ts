@@ -1,33 +1,29 @@
 /**
- * Text to token ids and back, as tokenizer.json says (Hugging Face's own library does the work).
- * A model without tokenizer.json has an empty tokenizer: ids go in and out, and asking for text is an error that says why.
+ * Text to token ids and back, as tokenizer.json or a GGUF file's metadata says (Hugging Face's own library does the work).
+ * A model without them has an empty tokenizer: ids go in and out, and asking for text is an error that says why.
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { ModelError } from "../errors.ts";
-import { isJsonObject, readJsonObject } from "./settings.ts";
+import { isJsonObject } from "./settings.ts";
 import { createLibraryTokenizer, type LibraryTokenizer } from "./tokenizer-library.ts";
+import type { TokenizerSource } from "./tokenizer-source.ts";
 
 /** Of what the library says of a damaged file. */
 const MAX_REASON_LENGTH = 200;
 
 /** Text to token ids and back. The files are read at the first use: a large vocabulary costs a second, and most ranks never see text. */
 export class Tokenizer {
-  private readonly directory: string;
-  private readonly file: string;
+  private readonly source: TokenizerSource;
   private library: LibraryTokenizer | undefined;
   /** What tokenizer_config.json calls the unknown token. */
   private unknownToken: string | undefined;
 
-  /** @param directory of the checkpoint, with tokenizer.json and tokenizer_config.json */
-  constructor(directory: string) {
-    this.directory = directory;
-    this.file = join(directory, "tokenizer.json");
+  constructor(source: TokenizerSource) {
+    this.source = source;
   }
 
   /** Whether the model has one; without it every other member throws. */
   get isAvailable(): boolean {
-    return existsSync(this.file);
+    return this.source.isAvailable;
   }
 
   /** Ids of the tokens of a text; addSpecialTokens adds what the model wants around it (a token that begins every text). */
@@ -73,20 +69,13 @@ export class Tokenizer {
   /** @throws {ModelError} when there is none, when it is damaged, or when the library does not know what it uses. */
   private load(): LibraryTokenizer {
     if (this.library !== undefined) return this.library;
-    if (!this.isAvailable) {
-      throw new ModelError(
-        `Model "${this.directory}" has no tokenizer.json, so it has no text: pass and read token ids, or add tokenizer.json to the directory.`,
-      );
-    }
-    const configFile = join(this.directory, "tokenizer_config.json");
-    const definition = readJsonObject(this.file);
-    const config = existsSync(configFile) ? readJsonObject(configFile) : {};
+    const { definition, config } = this.source.read();
     try {
       this.library = createLibraryTokenizer(definition, config);
       this.unknownToken = readTokenText(config.unk_token);
     } catch (cause) {
       throw new ModelError(
-        `Reading "${this.file}" failed: ${cut((cause as Error).message)}. Export the tokenizer again.`,
+        `Reading "${this.source.file}" failed: ${cut((cause as Error).message)}. Export the tokenizer again.`,
         {
           cause,
         },

@@ -8,7 +8,10 @@ import { readNumber, readText, VALUE, type ProgramArguments } from "./options.ts
 export const BUNDLED_MODEL = fileURLToPath(new URL("../../models/demo-stories", import.meta.url));
 
 export const MODEL_OPTIONS = {
-  model: { ...VALUE, describe: "Checkpoint directory in Hugging Face layout [default: the bundled story teller]" },
+  model: {
+    ...VALUE,
+    describe: "Checkpoint directory in Hugging Face layout, or GGUF file [default: the bundled story teller]",
+  },
   "intra-threads": {
     ...VALUE,
     describe: 'Compute threads of each rank, or "auto": all cores it may use [default: auto]',

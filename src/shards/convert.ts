@@ -55,14 +55,23 @@ const widenBfloat16: Widen = (input, inputStart, output, outputStart, count) => 
 };
 
 const widenFloat16: Widen = (input, inputStart, output, outputStart, count) => {
-  const table = (float16Table ??= makeFloat16Table());
+  const table = float16Bits();
   for (let i = 0; i < count; i += 1) output[outputStart + i] = table[input[inputStart + i]!]!;
 };
 
-/** float32 bits of all 65536 float16 values; 256 KiB, made when the first float16 weight is read. */
-let float16Table: Uint32Array | undefined;
+/** All 65536 float16 values, by their bits. */
+export function float16Values(): Float32Array {
+  return new Float32Array(float16Bits().buffer);
+}
 
-function makeFloat16Table(): Uint32Array {
+/** The same as float32 bits; 256 KiB, made when the first float16 is read. */
+function float16Bits(): Uint32Array<ArrayBuffer> {
+  return (float16Table ??= makeFloat16Table());
+}
+
+let float16Table: Uint32Array<ArrayBuffer> | undefined;
+
+function makeFloat16Table(): Uint32Array<ArrayBuffer> {
   const table = new Uint32Array(65536);
   for (let half = 0; half < 65536; half += 1) table[half] = float16ToFloat32Bits(half);
   return table;

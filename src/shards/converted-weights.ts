@@ -79,6 +79,7 @@ function makeKey(weights: readonly Weight[], fingerprints: readonly FileFingerpr
   const describeSource = (source: WeightSource): unknown => {
     switch (source.kind) {
       case "file":
+      case "blocks":
         files.add(source.file);
         return { ...source, file: basename(source.file) };
       case "inline":

@@ -6,7 +6,7 @@
 import type { Run, WeightSource } from "../model/graph.ts";
 
 /** A source that holds bytes itself. */
-export type LeafSource = Extract<WeightSource, { kind: "file" | "inline" }>;
+export type LeafSource = Extract<WeightSource, { kind: "file" | "blocks" | "inline" }>;
 
 /** A box of `leaf` and the place where it lies in the result; all three lists have one entry per axis. */
 export interface Segment {
@@ -28,6 +28,7 @@ export interface Layout {
 export function layOut(source: WeightSource): Layout {
   switch (source.kind) {
     case "file":
+    case "blocks":
     case "inline":
       return layOutLeaf(source);
     case "concat":

@@ -5,7 +5,8 @@
  */
 import { statSync } from "node:fs";
 import { InternalError, ModelError } from "../errors.ts";
-import { DATA_TYPE_BYTES, type Weight } from "../model/graph.ts";
+import { BLOCK_LAYOUTS, DATA_TYPE_BYTES, type Weight } from "../model/graph.ts";
+import { expandInto } from "./blocks.ts";
 import { copyInto, isConvertible } from "./convert.ts";
 import { layOut, type LeafSource, type Layout } from "./segments.ts";
 import { forEachRow, rowsOf, sourceEnd, type Rows } from "./strides.ts";
@@ -27,10 +28,17 @@ export interface MaterialisedWeight {
 export function materialiseWeight(weight: Weight, mapFile: MapFile): MaterialisedWeight {
   const { layout, copies } = planCopies(weight);
   if (isOneRange(weight, copies, layout)) {
-    return { data: readLeaf(copies[0]!.leaf, copies[0]!.rows, weight, mapFile), mapped: true };
+    return { data: readLeaf(copies[0]!.leaf, rangeOf([copies[0]!.rows]), weight, mapFile), mapped: true };
   }
   const data = new Uint8Array(numElements(layout.shape) * DATA_TYPE_BYTES[weight.dataType]);
-  for (const { leaf, rows } of copies) fill(data, leaf, rows, weight, mapFile);
+  // All rows of a leaf together: a permutation may have made thousands of them, and each mapping costs a system call.
+  const groups = new Map<LeafSource, Rows[]>();
+  for (const { leaf, rows } of copies) {
+    const group = groups.get(leaf);
+    if (group === undefined) groups.set(leaf, [rows]);
+    else group.push(rows);
+  }
+  for (const [leaf, group] of groups) fill(data, leaf, group, weight, mapFile);
   return { data, mapped: false };
 }
 
@@ -71,20 +79,28 @@ function isOneRange(weight: Weight, copies: readonly Copy[], layout: Layout): bo
   );
 }
 
-function fill(data: Uint8Array, leaf: LeafSource, rows: Rows, weight: Weight, mapFile: MapFile): void {
-  if (!isConvertible(leaf.dataType, weight.dataType)) {
+function fill(data: Uint8Array, leaf: LeafSource, group: readonly Rows[], weight: Weight, mapFile: MapFile): void {
+  const storedType = leaf.kind === "blocks" ? leaf.blockType : leaf.dataType;
+  if (leaf.kind === "blocks" ? weight.dataType !== "float32" : !isConvertible(leaf.dataType, weight.dataType)) {
     throw new ModelError(
-      `Weight "${weight.name}" is stored as ${leaf.dataType} and wanted as ${weight.dataType}; ` +
-        "only float16, bfloat16 and float32 are converted, to float32. Store it in one of these types.",
+      `Weight "${weight.name}" is stored as ${storedType} and wanted as ${weight.dataType}; ` +
+        "only float16, bfloat16, float32 and the blocks of GGUF files are converted, to float32. Store it in one of these types.",
     );
   }
-  const copy = copyInto(readLeaf(leaf, rows, weight, mapFile), leaf.dataType, data, weight.dataType);
+  const range = rangeOf(group);
+  const stored = readLeaf(leaf, range, weight, mapFile);
+  const copy =
+    leaf.kind === "blocks"
+      ? expandInto(stored, leaf.blockType, range.begin, data)
+      : copyInto(stored, leaf.dataType, data, weight.dataType);
   const summand = shiftOf(leaf);
   const shift = summand === 0 ? undefined : addTo(data, summand);
-  forEachRow(rows, (source, destination) => {
-    copy(source - rows.sourceStart, destination, rows.length);
-    shift?.(destination, rows.length);
-  });
+  for (const rows of group) {
+    forEachRow(rows, (source, destination) => {
+      copy(source - range.begin, destination, rows.length);
+      shift?.(destination, rows.length);
+    });
+  }
 }
 
 /** What is added to every element of a leaf. */
@@ -100,11 +116,26 @@ function addTo(data: Uint8Array, summand: number): (start: number, count: number
   };
 }
 
-/** The leaf's bytes from the first to the last element that `rows` touch. */
-function readLeaf(leaf: LeafSource, rows: Rows, weight: Weight, mapFile: MapFile): Uint8Array {
-  const bytes = DATA_TYPE_BYTES[leaf.dataType];
-  const begin = rows.sourceStart * bytes;
-  const end = sourceEnd(rows) * bytes;
+/** Elements [begin, end) of a leaf. */
+interface ElementRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** From the first to the last element that the rows touch. */
+function rangeOf(group: readonly Rows[]): ElementRange {
+  return group.reduce(
+    ({ begin, end }, rows) => ({ begin: Math.min(begin, rows.sourceStart), end: Math.max(end, sourceEnd(rows)) }),
+    { begin: Infinity, end: 0 },
+  );
+}
+
+/** The leaf's bytes of a range; of blocks, all that the range touches. */
+function readLeaf(leaf: LeafSource, range: ElementRange, weight: Weight, mapFile: MapFile): Uint8Array {
+  const unit =
+    leaf.kind === "blocks" ? BLOCK_LAYOUTS[leaf.blockType] : { elements: 1, bytes: DATA_TYPE_BYTES[leaf.dataType] };
+  const begin = Math.floor(range.begin / unit.elements) * unit.bytes;
+  const end = Math.ceil(range.end / unit.elements) * unit.bytes;
   if (leaf.kind === "inline") return leaf.bytes.subarray(begin, end);
   checkFileHolds(leaf.file, leaf.offset + end, weight);
   try {

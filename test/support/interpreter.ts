@@ -100,6 +100,7 @@ function* runRank(graph: Graph, feeds: Values): Generator<Meeting, Values, Tenso
 export function evaluate(source: WeightSource): Tensor {
   switch (source.kind) {
     case "file":
+    case "blocks":
       throw new Error("the interpreter reads no files");
     case "concat":
       return concatenate(source.parts.map(evaluate), source.axis);

@@ -196,7 +196,7 @@ describe("models", () => {
     [
       "no config.json",
       () => rmSync(join(model, "config.json")),
-      'Model directory "ROOT/model" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors).',
+      'Model directory "ROOT/model" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors), or a GGUF file.',
     ],
     [
       "config.json is not JSON",

@@ -1,5 +1,5 @@
 /** What the builders of a decoder work with, and the pieces that several of them need: products, stacked tensors, norms. */
-import type { Checkpoint, FileSource } from "../checkpoint.ts";
+import type { Checkpoint } from "../checkpoint.ts";
 import type { ModelSizes } from "../family.ts";
 import type { GraphBuilder } from "../graph-builder.ts";
 import type { WeightSource } from "../graph.ts";
@@ -61,7 +61,8 @@ export function stackTensors(
 }
 
 /** A norm's tensor [D] or [H], as what is multiplied with. */
-export function normTensor({ checkpoint, design, prefix }: DecoderParts, name: string, size: number): FileSource {
+export function normTensor({ checkpoint, design, prefix }: DecoderParts, name: string, size: number): WeightSource {
   const stored = checkpoint.tensor(`${prefix}${name}.weight`, [size]);
-  return design.normsStoreDifference ? { ...stored, plus: (stored.plus ?? 0) + 1 } : stored;
+  // Where a norm is in blocks, in GGUF files, it is stored as what is multiplied with.
+  return design.normsStoreDifference && stored.kind === "file" ? { ...stored, plus: (stored.plus ?? 0) + 1 } : stored;
 }

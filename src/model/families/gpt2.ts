@@ -46,7 +46,8 @@ function build(config: Settings, checkpoint: Checkpoint, options: BuildOptions):
   const tableName = `${prefix}wte.weight`;
   const { table, head } = findEmbeddings(checkpoint, config, tableName, [vocabSize, hiddenSize], true);
   const positionsName = `${prefix}wpe.weight`;
-  const positions = checkpoint.tensor(positionsName, [config.integer("n_positions", 1024), hiddenSize]);
+  const positionsShape = [config.integer("n_positions", 1024), hiddenSize] as const;
+  const positions = { shape: positionsShape, source: checkpoint.tensor(positionsName, positionsShape) };
   graph.input("position_ids", "int64", ["B", "S"]);
   const tokens = graph.embed("wte", "input_ids", tableName, table);
   const places = graph.embed("wpe", "position_ids", positionsName, positions);

@@ -9,6 +9,7 @@ import { loadModel } from "../../../src/model/model.ts";
 import { readSafetensorsHeader, type StoredTensor } from "../../../src/model/safetensors.ts";
 import { MAX_JSON_BYTES } from "../../../src/model/settings.ts";
 import { Tokenizer } from "../../../src/model/tokenizer.ts";
+import { directoryTokenizer } from "../../../src/model/tokenizer-source.ts";
 import { damagedJson, damagedText, fuzzParameters, understandOrRefuse } from "../../support/fuzz.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import { writeRawSafetensors } from "../../support/write-safetensors.ts";
@@ -97,7 +98,7 @@ test.each(["tokenizer.json", "tokenizer_config.json"])("%s", async (name) => {
   await fc.assert(
     fc.asyncProperty(damaged(readText(name)), fc.string(), async (text, prompt) => {
       writeFileSync(join(model, name), text);
-      const tokenizer = new Tokenizer(model);
+      const tokenizer = new Tokenizer(directoryTokenizer(model));
       const ids = await understandOrRefuse(() => tokenizer.encode(prompt));
       if (ids !== undefined) await understandOrRefuse(() => tokenizer.decode(ids));
     }),

@@ -2,7 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../../../src/errors.ts";
-import { openCheckpoint } from "../../../src/model/checkpoint.ts";
+import { openCheckpoint, type FileSource } from "../../../src/model/checkpoint.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import { TINY_LLAMA, writeCheckpoint } from "../../support/write-checkpoint.ts";
 import { writeRawSafetensors, writeSafetensors } from "../../support/write-safetensors.ts";
@@ -43,7 +43,7 @@ describe("finding tensors", () => {
     const files = ["model.embed_tokens.weight", "model.layers.0.mlp.down_proj.weight", "lm_head.weight"].map((name) => {
       const shape = name.includes("down") ? [24, 20] : [40, 24];
       expect(whole.tensor(name, shape)).toMatchObject({ dataType: "float32", shape });
-      return parts.tensor(name, shape).file;
+      return (parts.tensor(name, shape) as FileSource).file;
     });
     expect(files).toEqual([1, 2, 3].map((n) => join(sharded, `model-0000${n}-of-00003.safetensors`)));
   });

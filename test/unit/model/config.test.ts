@@ -2,7 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../../../src/errors.ts";
-import { readConfig, readGenerationConfig } from "../../../src/model/config.ts";
+import { readConfig, readGenerationSettings, resolveGenerationConfig } from "../../../src/model/config.ts";
 import { findFamily } from "../../../src/model/families.ts";
 import { Settings } from "../../../src/model/settings.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
@@ -17,20 +17,17 @@ describe("config.json", () => {
     expect(() => readConfig(directory)).toThrow(new ModelError(`Model directory "${directory}" does not exist.`));
   });
 
-  test("a file in place of a directory", () => {
-    const file = join(root, "model.gguf");
-    writeFileSync(file, "");
-    expect(() => readConfig(file)).toThrow(
-      new ModelError(`Model "${file}" is a file: pass the directory that holds its config.json.`),
-    );
-  });
-
   test("a directory without config.json", () => {
     const directory = newDirectory();
     expect(() => readConfig(directory)).toThrow(
       new ModelError(
-        `Model directory "${directory}" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors).`,
+        `Model directory "${directory}" holds no config.json: pass a checkpoint in Hugging Face layout (config.json, model.safetensors), or a GGUF file.`,
       ),
+    );
+    const file = join(directory, "model.gguf");
+    writeFileSync(file, "");
+    expect(() => readConfig(directory)).toThrow(
+      new ModelError(`Model directory "${directory}" holds no config.json: pass the GGUF file in it, "${file}".`),
     );
   });
 
@@ -142,7 +139,7 @@ describe("generation config", () => {
 
   test("comes from config.json where there is no generation_config.json", () => {
     const config = settings({ bos_token_id: 1, eos_token_id: 2, pad_token_id: -1 });
-    expect(readGenerationConfig(newDirectory(), config)).toEqual({
+    expect(resolveGenerationConfig(readGenerationSettings(newDirectory()), config)).toEqual({
       bosTokenId: 1,
       eosTokenIds: [2],
       padTokenId: undefined,
@@ -165,7 +162,7 @@ describe("generation config", () => {
       repetition_penalty: 1.1,
     });
     const config = settings({ bos_token_id: 1, eos_token_id: 2 });
-    expect(readGenerationConfig(directory, config)).toEqual({
+    expect(resolveGenerationConfig(readGenerationSettings(directory), config)).toEqual({
       bosTokenId: 1,
       eosTokenIds: [5, 6],
       padTokenId: undefined,
@@ -181,7 +178,7 @@ describe("generation config", () => {
     const directory = newDirectory();
     write(directory, { temperature: "hot" });
     const file = join(directory, "generation_config.json");
-    expect(() => readGenerationConfig(directory, settings({}))).toThrow(
+    expect(() => resolveGenerationConfig(readGenerationSettings(directory), settings({}))).toThrow(
       new ModelError(`"temperature" in "${file}": expected a number of at least 0, received "hot".`),
     );
   });

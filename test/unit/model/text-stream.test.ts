@@ -3,11 +3,14 @@ import fc from "fast-check";
 import { fileURLToPath } from "node:url";
 import { TextStream } from "../../../src/model/text-stream.ts";
 import { Tokenizer } from "../../../src/model/tokenizer.ts";
+import { directoryTokenizer } from "../../../src/model/tokenizer-source.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import { writeSentencepieceTokenizer } from "../../support/write-tokenizer.ts";
 
-const byteLevel = new Tokenizer(fileURLToPath(new URL("../../../models/demo-stories", import.meta.url)));
-const sentencepiece = new Tokenizer(writeSentencepieceTokenizer(useTemporaryDirectory()));
+const byteLevel = new Tokenizer(
+  directoryTokenizer(fileURLToPath(new URL("../../../models/demo-stories", import.meta.url))),
+);
+const sentencepiece = new Tokenizer(directoryTokenizer(writeSentencepieceTokenizer(useTemporaryDirectory())));
 
 /** What each token gives, and what the end gives. */
 function streamPieces(tokenizer: Tokenizer, ids: readonly number[], context?: readonly number[]): string[] {

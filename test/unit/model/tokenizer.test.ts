@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ModelError } from "../../../src/errors.ts";
 import { Tokenizer } from "../../../src/model/tokenizer.ts";
+import { directoryTokenizer } from "../../../src/model/tokenizer-source.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import { writeSentencepieceTokenizer } from "../../support/write-tokenizer.ts";
 
@@ -12,7 +13,7 @@ const demo = fileURLToPath(new URL("../../../models/demo-stories", import.meta.u
 const families = fileURLToPath(new URL("../../../../shared/models/families", import.meta.url));
 
 describe("byte-level (demo-stories)", () => {
-  const tokenizer = new Tokenizer(demo);
+  const tokenizer = new Tokenizer(directoryTokenizer(demo));
   interface Expected {
     readonly prompts: readonly { text: string; ids: number[]; new_ids: number[]; new_text: string }[];
   }
@@ -48,7 +49,9 @@ describe("byte-level (demo-stories)", () => {
 });
 
 describe("sentencepiece with byte fallback", () => {
-  const tokenizer = new Tokenizer(writeSentencepieceTokenizer(mkdtempSync(join(root, "tokenizer-"))));
+  const tokenizer = new Tokenizer(
+    directoryTokenizer(writeSentencepieceTokenizer(mkdtempSync(join(root, "tokenizer-")))),
+  );
 
   test("a space before the first word comes and goes by itself", () => {
     const ids = tokenizer.encode("hello world");
@@ -71,7 +74,7 @@ describe("sentencepiece with byte fallback", () => {
 test("without an unknown token, characters outside the vocabulary are dropped", () => {
   const directory = mkdtempSync(join(root, "tokenizer-"));
   writeSentencepieceTokenizer(directory, { bytes: false, unknown: false });
-  const tokenizer = new Tokenizer(directory);
+  const tokenizer = new Tokenizer(directoryTokenizer(directory));
   expect(tokenizer.decode(tokenizer.encode("hello é world"))).toBe("hello  world");
 });
 
@@ -80,15 +83,15 @@ test.each(["<unk>", { content: "<unk>", special: true }])(
   (token) => {
     const directory = mkdtempSync(join(root, "tokenizer-"));
     writeSentencepieceTokenizer(directory, { unknown: false });
-    expect(new Tokenizer(directory).unknownTokenId).toBeUndefined();
+    expect(new Tokenizer(directoryTokenizer(directory)).unknownTokenId).toBeUndefined();
     writeFileSync(join(directory, "tokenizer_config.json"), JSON.stringify({ unk_token: token }));
-    expect(new Tokenizer(directory).unknownTokenId).toBe(0);
+    expect(new Tokenizer(directoryTokenizer(directory)).unknownTokenId).toBe(0);
   },
 );
 
 describe("a tokenizer that cannot be used", () => {
   test("none", () => {
-    const tokenizer = new Tokenizer(root);
+    const tokenizer = new Tokenizer(directoryTokenizer(root));
     expect(tokenizer.isAvailable).toBe(false);
     const none = new ModelError(
       `Model "${root}" has no tokenizer.json, so it has no text: pass and read token ids, or add tokenizer.json to the directory.`,
@@ -111,7 +114,7 @@ describe("a tokenizer that cannot be used", () => {
         normalizer: { type: "Newest" },
       }),
     );
-    expect(() => new Tokenizer(directory).encode("text")).toThrow(
+    expect(() => new Tokenizer(directoryTokenizer(directory)).encode("text")).toThrow(
       expect.objectContaining({
         code: "ERR_SHARDRUN_MODEL",
         message: `Reading "${file}" failed: Unknown Normalizer type: Newest. Export the tokenizer again.`,
@@ -123,7 +126,7 @@ describe("a tokenizer that cannot be used", () => {
 (existsSync(families) ? describe : describe.skip)("Hugging Face's own ids (needs ../shared)", () => {
   test.each(["bart", "bert", "distilbert", "roberta"])("%s", (family) => {
     const directory = join(families, family);
-    const tokenizer = new Tokenizer(directory);
+    const tokenizer = new Tokenizer(directoryTokenizer(directory));
     const { inputs } = JSON.parse(readFileSync(join(directory, "expected.json"), "utf8")) as {
       inputs: { text: string; input_ids: number[] }[];
     };

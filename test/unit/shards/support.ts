@@ -14,6 +14,7 @@ export interface Tensor<T> {
 export function evaluate<T>(source: WeightSource, leafValues: (leaf: LeafSource) => readonly T[], zero: T): Tensor<T> {
   switch (source.kind) {
     case "file":
+    case "blocks":
     case "inline":
       return { shape: source.shape, values: leafValues(source) };
     case "concat": {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DATA_TYPE_BYTES, type DataType, type Weight, type WeightSource } from "../../../src/model/graph.ts";
@@ -37,6 +37,7 @@ const toFloats = (data: Uint8Array) => [...new Float32Array(data.buffer, data.by
 
 /** A leaf's values as float32, read one by one. */
 function leafFloats(leaf: LeafSource): number[] {
+  if (leaf.kind === "blocks") throw new Error("blocks are read below");
   const stored = leaf.kind === "inline" ? leaf.bytes : bytes.subarray(leaf.offset);
   const view = new DataView(stored.buffer, stored.byteOffset);
   const valueAt = (i: number): number => {
@@ -191,7 +192,7 @@ describe("refusals", () => {
     refusal(
       weightOf("float32", [4], leafOf("int8", [4], 0)),
       "ERR_SHARDRUN_MODEL",
-      'Weight "w" is stored as int8 and wanted as float32; only float16, bfloat16 and float32 are converted, to float32. ' +
+      'Weight "w" is stored as int8 and wanted as float32; only float16, bfloat16, float32 and the blocks of GGUF files are converted, to float32. ' +
         "Store it in one of these types.",
     );
   });
@@ -201,6 +202,60 @@ describe("refusals", () => {
       weightOf("float32", [2, 2], leafOf("float32", [4], 0)),
       "ERR_SHARDRUN_INTERNAL",
       'Weight "w" is declared as [2, 2] but its source has the shape [4].',
+    );
+  });
+});
+
+describe("weights in blocks", () => {
+  const answersFile = join(import.meta.dirname, "block-answers.json");
+  const { answers } = JSON.parse(readFileSync(answersFile, "utf8")) as {
+    readonly answers: Readonly<Record<string, { readonly blocks: string; readonly float32: string }>>;
+  };
+  /** 3 blocks of 32, which 4 copies make [4, 96]. */
+  const stored = Buffer.from(answers["Q4_1"]!.blocks, "base64");
+  const row = [...new Float32Array(new Uint8Array(Buffer.from(answers["Q4_1"]!.float32, "base64")).buffer)];
+  const blocks = (): LeafSource => {
+    const path = join(folder, "model.gguf");
+    // The first 7 bytes are not its own.
+    writeFileSync(path, Buffer.concat([Buffer.alloc(7), stored, stored, stored, stored]));
+    return { kind: "blocks", file: path, offset: 7, blockType: "Q4_1", shape: [4, 96] };
+  };
+
+  test("whole, and cut anywhere along both axes", () => {
+    const whole = materialiseWeight(weightOf("float32", [4, 96], blocks()), readFileRange);
+    expect(whole.mapped).toBe(false);
+    expect(toFloats(whole.data)).toEqual([...row, ...row, ...row, ...row]);
+
+    const columns: WeightSource = { kind: "take", of: blocks(), axis: 1, runs: [{ begin: 40, end: 70 }, { zeros: 2 }] };
+    const both: WeightSource = {
+      kind: "take",
+      of: columns,
+      axis: 0,
+      runs: [
+        { begin: 3, end: 4 },
+        { begin: 1, end: 2 },
+      ],
+    };
+    const part = [...row.slice(40, 70), 0, 0];
+    const cut = materialiseWeight(weightOf("float32", [2, 32], both), readFileRange);
+    expect(toFloats(cut.data)).toEqual([...part, ...part]);
+  });
+
+  test("reads a leaf once, however many rows are taken out of order", () => {
+    const runs = [3, 1, 2, 0].map((begin) => ({ begin, end: begin + 1 }));
+    const reads: number[][] = [];
+    const weight = weightOf("float32", [4, 96], { kind: "take", of: blocks(), axis: 0, runs });
+    materialiseWeight(weight, (path, offset, numBytes) => {
+      reads.push([offset, numBytes]);
+      return readFileRange(path, offset, numBytes);
+    });
+    expect(reads).toEqual([[7, 4 * stored.length]]);
+  });
+
+  test("become float32 and nothing else", () => {
+    expect(() => materialiseWeight(weightOf("float16", [4, 96], blocks()), readFileRange)).toThrow(
+      'Weight "w" is stored as Q4_1 and wanted as float16; only float16, bfloat16, float32 and the blocks of GGUF files ' +
+        "are converted, to float32. Store it in one of these types.",
     );
   });
 });

@@ -1,0 +1,117 @@
+/**
+ * Writes a checkpoint directory's model as a GGUF file, as llama.cpp's converter does it: its names, its metadata, and its order of
+ * the rows of q and k. So the two can be compared, and every checkpoint with answers is a GGUF test too.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openCheckpoint } from "../../src/model/checkpoint.ts";
+import { readSafetensorsHeader } from "../../src/model/safetensors.ts";
+import { materialiseWeight } from "../../src/shards/weight.ts";
+import { float32Tensor, writeGguf, type GgufTensorToWrite, type GgufValue } from "./write-gguf.ts";
+import { readFileRange } from "../unit/shards/support.ts";
+
+/** How the converter names a layer's parts. */
+const LAYER_PARTS: Readonly<Record<string, string>> = {
+  input_layernorm: "attn_norm",
+  "self_attn.q_proj": "attn_q",
+  "self_attn.k_proj": "attn_k",
+  "self_attn.v_proj": "attn_v",
+  "self_attn.o_proj": "attn_output",
+  post_attention_layernorm: "ffn_norm",
+  "mlp.gate_proj": "ffn_gate",
+  "mlp.up_proj": "ffn_up",
+  "mlp.down_proj": "ffn_down",
+};
+const GLOBAL_PARTS: Readonly<Record<string, string>> = {
+  "model.embed_tokens": "token_embd",
+  "model.norm": "output_norm",
+  lm_head: "output",
+};
+
+type Config = Readonly<Record<string, unknown>>;
+
+/**
+ * Writes the Llama of `directory` (one safetensors file of F32) to `file`.
+ * @param more metadata beside what the config says
+ */
+export async function writeGgufModel(
+  directory: string,
+  file: string,
+  more: Readonly<Record<string, GgufValue>> = {},
+): Promise<void> {
+  const config = readConfig(directory);
+  writeGguf(file, { metadata: { ...llamaMetadata(config), ...more }, tensors: await readTensors(directory, config) });
+}
+
+/** Writes it as two files, all metadata in the first one; returns their names. */
+export async function writeSplitGgufModel(directory: string, prefix: string): Promise<[string, string]> {
+  const config = readConfig(directory);
+  const tensors = await readTensors(directory, config);
+  const half = Math.ceil(tensors.length / 2);
+  const files: [string, string] = [`${prefix}-00001-of-00002.gguf`, `${prefix}-00002-of-00002.gguf`];
+  const split = (number: number) => ({ "split.no": number, "split.count": 2 });
+  writeGguf(files[0], { metadata: { ...llamaMetadata(config), ...split(0) }, tensors: tensors.slice(0, half) });
+  writeGguf(files[1], { metadata: split(1), tensors: tensors.slice(half) });
+  return files;
+}
+
+function readConfig(directory: string): Config {
+  return JSON.parse(readFileSync(join(directory, "config.json"), "utf8")) as Config;
+}
+
+export function llamaMetadata(config: Config): Record<string, GgufValue> {
+  const size = (key: string): number => config[key] as number;
+  const headDim = (config["head_dim"] as number | undefined) ?? size("hidden_size") / size("num_attention_heads");
+  return {
+    "general.architecture": "llama",
+    "llama.block_count": size("num_hidden_layers"),
+    "llama.context_length": size("max_position_embeddings"),
+    "llama.embedding_length": size("hidden_size"),
+    "llama.feed_forward_length": size("intermediate_size"),
+    "llama.attention.head_count": size("num_attention_heads"),
+    "llama.attention.head_count_kv": size("num_key_value_heads"),
+    "llama.attention.key_length": headDim,
+    "llama.rope.dimension_count": headDim,
+    "llama.rope.freq_base": (config["rope_theta"] as number | undefined) ?? 10000,
+    "llama.attention.layer_norm_rms_epsilon": (config["rms_norm_eps"] as number | undefined) ?? 1e-6,
+    "tokenizer.ggml.bos_token_id": size("bos_token_id"),
+    "tokenizer.ggml.eos_token_id": size("eos_token_id"),
+  };
+}
+
+async function readTensors(directory: string, config: Config): Promise<GgufTensorToWrite[]> {
+  const checkpoint = await openCheckpoint(directory);
+  const stored = await readSafetensorsHeader(join(directory, "model.safetensors"));
+  return [...stored.values()].map(({ name, shape }) => {
+    const source = checkpoint.tensor(name, shape);
+    const { data } = materialiseWeight({ name, dataType: "float32", shape, source }, readFileRange);
+    const values = new Float32Array(data.slice().buffer);
+    const numHeads = name.includes("q_proj") ? config["num_attention_heads"] : config["num_key_value_heads"];
+    const isTurned = /[qk]_proj/.test(name);
+    return float32Tensor(ggufName(name), shape, isTurned ? interleave(values, shape, numHeads as number) : values);
+  });
+}
+
+function ggufName(name: string): string {
+  const [, layer, part, kind] = /^(?:model\.layers\.(\d+)\.)?(.*)\.(weight|bias)$/.exec(name)!;
+  return layer === undefined ? `${GLOBAL_PARTS[part!]}.${kind}` : `blk.${layer}.${LAYER_PARTS[part!]}.${kind}`;
+}
+
+/** The rows of each head: [half, pair] becomes [pair, half]. */
+function interleave(
+  values: Float32Array,
+  [numRows = 1, rowLength = 1]: readonly number[],
+  numHeads: number,
+): Float32Array {
+  const headDim = numRows / numHeads;
+  const turned = new Float32Array(values.length);
+  for (let head = 0; head < numHeads; head++) {
+    for (let pair = 0; pair < headDim / 2; pair++) {
+      for (const half of [0, 1]) {
+        const from = (head * headDim + (half * headDim) / 2 + pair) * rowLength;
+        turned.set(values.subarray(from, from + rowLength), (head * headDim + 2 * pair + half) * rowLength);
+      }
+    }
+  }
+  return turned;
+}

@@ -1,0 +1,166 @@
+import { describe, expect, test } from "@jest/globals";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { loadModel, type Model } from "../../../src/model/model.ts";
+import { materialiseWeight } from "../../../src/shards/weight.ts";
+import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
+import { TINY_LLAMA as LLAMA, writeCheckpoint } from "../../support/write-checkpoint.ts";
+import { llamaMetadata, writeGgufModel, writeSplitGgufModel } from "../../support/write-gguf-model.ts";
+import { writeGguf } from "../../support/write-gguf.ts";
+import { readFileRange } from "../shards/support.ts";
+
+const root = useTemporaryDirectory();
+/** GGUF keeps float32 numbers. */
+const TINY_LLAMA = { ...LLAMA, rms_norm_eps: 2 ** -20 };
+
+/** A directory with a checkpoint, and the same model as a file in it. */
+async function writeBoth(
+  config: Readonly<Record<string, unknown>>,
+  more = {},
+): Promise<{ directory: string; file: string }> {
+  const directory = mkdtempSync(join(root, "model-"));
+  const file = join(directory, "tiny.gguf");
+  writeCheckpoint(directory, { config });
+  await writeGgufModel(directory, file, more);
+  return { directory, file };
+}
+
+function weightsOf({ graph }: Model): Record<string, unknown> {
+  const weights = [...graph.weights.values()].map((weight) => {
+    const { data } = materialiseWeight(weight, readFileRange);
+    return [weight.name, Buffer.from(data).toString("base64")];
+  });
+  return Object.fromEntries(weights) as Record<string, unknown>;
+}
+
+describe("the same model in both formats", () => {
+  test.each([
+    ["heads of 8, two tables", TINY_LLAMA],
+    [
+      "several key/value heads, head_dim apart, another theta",
+      { ...TINY_LLAMA, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 12, rope_theta: 100000 },
+    ],
+    ["one table, biases", { ...TINY_LLAMA, tie_word_embeddings: true, attention_bias: true }],
+  ])("%s", async (_, config) => {
+    const { directory, file } = await writeBoth(config);
+    const [expected, model] = [await loadModel(directory), await loadModel(file)];
+    expect(model.config).toEqual(expected.config);
+    expect(model.graph.nodes).toEqual(expected.graph.nodes);
+    expect(weightsOf(model)).toEqual(weightsOf(expected));
+    expect(model.family).toBe("llama");
+    expect(model.generationConfig).toEqual(expected.generationConfig);
+    expect(model).toMatchObject({ directory: file, files: [file] });
+    expect(model.tokenizer.isAvailable).toBe(false);
+    expect(() => model.tokenizer.encode("a")).toThrow(
+      `"${file}" has no tokenizer in its metadata, so the model has no text: pass and read token ids, or convert it again.`,
+    );
+  });
+
+  test("every token that ends a turn ends a text", async () => {
+    const { file } = await writeBoth(TINY_LLAMA, {
+      "tokenizer.ggml.eot_token_id": 5,
+      "tokenizer.ggml.eom_token_id": 2,
+    });
+    expect((await loadModel(file)).generationConfig.eosTokenIds).toEqual([2, 5]);
+  });
+
+  test("linear rope scaling", async () => {
+    const { directory } = await writeBoth({ ...TINY_LLAMA, rope_scaling: { rope_type: "linear", factor: 4 } });
+    const { file } = await writeBoth(TINY_LLAMA, {
+      "llama.rope.scaling.type": "linear",
+      "llama.rope.scaling.factor": 4,
+    });
+    expect(weightsOf(await loadModel(file))).toEqual(weightsOf(await loadModel(directory)));
+  });
+});
+
+describe("a model in several files", () => {
+  async function writeParts(): Promise<{ directory: string; parts: [string, string] }> {
+    const { directory } = await writeBoth(TINY_LLAMA);
+    return { directory, parts: await writeSplitGgufModel(directory, join(directory, "tiny")) };
+  }
+
+  test("is read whole by the name of any part", async () => {
+    const { directory, parts } = await writeParts();
+    const expected = weightsOf(await loadModel(directory));
+    for (const part of parts) {
+      const model = await loadModel(part);
+      expect(weightsOf(model)).toEqual(expected);
+      expect(model.files).toEqual(parts);
+    }
+  });
+
+  test("a part that is missing", async () => {
+    const { parts } = await writeParts();
+    rmSync(parts[1]);
+    await expect(loadModel(parts[0])).rejects.toThrow(
+      `"${parts[1]}" is missing beside "${parts[0]}": download all 2 parts of the model.`,
+    );
+  });
+
+  test("a part under another name", async () => {
+    const { directory, parts } = await writeParts();
+    const renamed = join(directory, "renamed.gguf");
+    renameSync(parts[1], renamed);
+    await expect(loadModel(renamed)).rejects.toThrow(
+      `"${renamed}" is part 2 of a model in 2 files, but its name says part 1 of 1. ` +
+        "Give the files back the names NAME-00001-of-0000N.gguf.",
+    );
+  });
+});
+
+describe("what is refused", () => {
+  test("another architecture", async () => {
+    const { file } = await writeBoth(TINY_LLAMA, { "general.architecture": "mamba" });
+    await expect(loadModel(file)).rejects.toThrow(
+      `"general.architecture" in "${file}": expected one of "llama", received "mamba".`,
+    );
+  });
+
+  test.each([
+    [
+      { "llama.expert_count": 8 },
+      '"llama.expert_count": 8 in "FILE" is not supported: mixtures of experts are not there yet.',
+    ],
+    [
+      { "llama.rope.dimension_count": 4 },
+      '"partial_rotary_factor": 0.5 in "FILE" is not supported: whole heads are turned.',
+    ],
+    [
+      { "llama.rope.scaling.type": "yarn" },
+      '"llama.rope.scaling.type" in "FILE": expected one of "none", "linear", received "yarn".',
+    ],
+    [{ "llama.block_count": 0 }, '"llama.block_count" in "FILE": expected an integer of at least 1, received 0.'],
+    [
+      { "llama.feed_forward_length": 21 },
+      'Tensor "blk.0.ffn_gate.weight" in "FILE" has shape [20, 24], but its metadata implies [21, 24]. ' +
+        "Check that its metadata and the weights are of the same model.",
+    ],
+    [
+      { "llama.block_count": 1 },
+      'Tensor "blk.1.attn_norm.weight" in "FILE" has no place in the model that its metadata describes ' +
+        "(9 such tensors). Check that its metadata and the weights are of the same model.",
+    ],
+  ])("%j", async (more, message) => {
+    const { file } = await writeBoth(TINY_LLAMA, more);
+    await expect(loadModel(file)).rejects.toThrow(message.replace("FILE", file));
+  });
+
+  test("a tensor of a type that cannot be read", async () => {
+    const file = join(root, "unreadable.gguf");
+    const table = { name: "token_embd.weight", shape: [40, 256], type: 10, bytes: new Uint8Array(40 * 84) };
+    writeGguf(file, { metadata: { ...llamaMetadata(TINY_LLAMA), "llama.embedding_length": 256 }, tensors: [table] });
+    await expect(loadModel(file)).rejects.toThrow(
+      `Tensor "token_embd.weight" in "${file}" is stored as Q2_K; supported are ` +
+        "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K. Convert the checkpoint to one of them.",
+    );
+  });
+
+  test("a file that is neither a directory nor GGUF", async () => {
+    const file = join(root, "notes.txt");
+    writeFileSync(file, "notes");
+    await expect(loadModel(file)).rejects.toThrow(
+      `Reading "${file}" failed: it does not begin with "GGUF". Pass a GGUF file, or a directory.`,
+    );
+  });
+});
