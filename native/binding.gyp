@@ -28,6 +28,7 @@
         "kernels/quantised_rows.cc",
         "kernels/pack.cc",
         "kernels/products_plain.cc",
+        "kernels/products_avx512.cc",
         "kernels/products.cc",
         "onnxruntime/runtime.cc",
         "onnxruntime/element_type.cc",

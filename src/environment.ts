@@ -54,6 +54,8 @@ export interface Environment {
   readonly collectives: (typeof COLLECTIVES)[number];
   /** Path of the onnxruntime library to open in place of the one that onnxruntime-node ships. */
   readonly onnxRuntimePath: string | undefined;
+  /** Which instruction set products with quantised weights use; undefined: the fastest of this CPU. */
+  readonly kernels: string | undefined;
   /** OMP_NUM_THREADS, as CTranslate2 reads it: threads of one worker. */
   readonly numThreads: number | undefined;
 }
@@ -155,6 +157,7 @@ export function readEnvironment(env: Variables = process.env): Environment {
     startTimeoutMs: readInteger("SHARDRUN_START_TIMEOUT_MS", env, 1) ?? DEFAULT_START_TIMEOUT_MS,
     collectives: readCollectives(env),
     onnxRuntimePath: env["SHARDRUN_ONNXRUNTIME"],
+    kernels: env["SHARDRUN_KERNELS"] || undefined,
     numThreads: readNumThreads(env),
   };
 }

@@ -153,6 +153,12 @@ void RunPackInt4Values(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value RunSupportedKernels(const Napi::CallbackInfo& info) {
+  const Napi::Array names = Napi::Array::New(info.Env());
+  for (const std::string& name : SupportedKernels()) names.Set(names.Length(), name);
+  return names;
+}
+
 void RunChooseKernels(const Napi::CallbackInfo& info) {
   const std::string name = info[0].As<Napi::String>();
   ThrowingJsErrors(info.Env(), [&] { ChooseKernels(name); });
@@ -166,6 +172,7 @@ void RegisterKernels(Napi::Env env, Napi::Object exports) {
   exports.Set("packInt8", Napi::Function::New(env, RunPackInt8));
   exports.Set("packInt4", Napi::Function::New(env, RunPackInt4));
   exports.Set("packInt4Values", Napi::Function::New(env, RunPackInt4Values));
+  exports.Set("supportedKernels", Napi::Function::New(env, RunSupportedKernels));
   exports.Set("chooseKernels", Napi::Function::New(env, RunChooseKernels));
 }
 

@@ -1,5 +1,5 @@
 // Packing of quantised weights, and the choice of kernels, for JavaScript: packedWeightBytes, absoluteMaxima, packInt8,
-// packInt4, packInt4Values, chooseKernels.
+// packInt4, packInt4Values, supportedKernels, chooseKernels.
 #pragma once
 
 #include <napi.h>

@@ -11,22 +11,29 @@ namespace shardrun {
 namespace {
 
 // From the fastest to the slowest.
-constexpr const Kernels* kAllKernels[] = {&kPlainKernels};
+constexpr const Kernels* kAllKernels[] = {
+#if defined(__x86_64__)
+    &kAvx512Kernels,
+#endif
+    &kPlainKernels};
 
 std::atomic<const Kernels*> chosen = nullptr;
 
-const Kernels& FastestKernels() {
-  return **std::find_if(std::begin(kAllKernels), std::end(kAllKernels),
-                        [](const Kernels* kernels) { return kernels->is_supported(); });
-}
-
 }  // namespace
+
+std::vector<std::string> SupportedKernels() {
+  std::vector<std::string> names;
+  for (const Kernels* kernels : kAllKernels) {
+    if (kernels->is_supported()) names.push_back(kernels->name);
+  }
+  return names;
+}
 
 const Kernels& ChosenKernels() {
   const Kernels* kernels = chosen.load(std::memory_order_relaxed);
   if (kernels == nullptr) {
-    kernels = &FastestKernels();
-    chosen.store(kernels, std::memory_order_relaxed);
+    ChooseKernels(SupportedKernels().front());
+    kernels = chosen.load(std::memory_order_relaxed);
   }
   return *kernels;
 }
@@ -38,7 +45,8 @@ void ChooseKernels(const std::string& name) {
     if (name == kernels->name) return chosen.store(kernels);
     supported += std::string(supported.empty() ? "" : ", ") + kernels->name;
   }
-  throw Error(Error::Kind::kUsage, "This CPU has no kernels \"" + name + "\": expected one of " + supported + ".");
+  throw Error(Error::Kind::kUsage,
+              "This CPU has no kernels \"" + name + "\": set SHARDRUN_KERNELS to one of " + supported + ".");
 }
 
 void Multiply(const Product& product, Threads* threads) {

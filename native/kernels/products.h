@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "packed_weight.h"
 #include "quantised_rows.h"
@@ -33,9 +34,14 @@ struct Kernels {
 };
 
 extern const Kernels kPlainKernels;
+#if defined(__x86_64__)
+extern const Kernels kAvx512Kernels;
+#endif
 
 // The fastest that this CPU has, unless ChooseKernels named another.
 const Kernels& ChosenKernels();
+// The names of what this CPU supports, fastest first.
+std::vector<std::string> SupportedKernels();
 // For the whole process. Throws Error(kUsage) for a name that is not known, or that this CPU does not support.
 void ChooseKernels(const std::string& name);
 

@@ -302,7 +302,12 @@ export interface NativeAddon {
       readonly minima?: Uint8Array;
     },
   ): void;
-  /** Which instruction set products use, of this whole process; by default the fastest of this CPU. */
+  /** The instruction sets that products can use on this CPU, fastest first: of "avx512vnni", "plain". */
+  supportedKernels(): string[];
+  /**
+   * From now on products of this process use these and not the fastest. All have the same results, bit for bit.
+   * @throws {UsageError} when this CPU does not have them
+   */
   chooseKernels(name: string): void;
   /** Up to so many bytes every rank of an allReduce gives all it has to all others. */
   readonly oneShotBytes: number;

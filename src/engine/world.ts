@@ -32,6 +32,7 @@ export interface ConnectedWorld {
 export async function connectWorld(settings: WorldSettings): Promise<ConnectedWorld> {
   const addon = native();
   addon.openRuntime(findRuntimeLibrary(settings.onnxRuntimePath));
+  if (settings.kernels !== undefined) addon.chooseKernels(settings.kernels);
   const { rank, worldSize } = settings.identity;
   const group = { id: 0, epoch: 0, rank, worldSize, transport: settings.collectives, timeoutMs: COLLECTIVE_TIMEOUT_MS };
   if (worldSize === 1) {

@@ -39,7 +39,17 @@ function describeVersions(): Row[] {
     ["shardrun", version],
     ["node", `${process.version} (${process.platform} ${process.arch})`],
     ["onnxruntime", `${native().openRuntime(library)} (${library})`],
+    ["kernels", describeKernels()],
   ];
+}
+
+/** What products with quantised weights use on this CPU. */
+function describeKernels(): string {
+  const supported = native().supportedKernels();
+  const chosen = readEnvironment().kernels;
+  if (chosen === undefined) return `${supported[0]} (of ${supported.join(", ")})`;
+  native().chooseKernels(chosen);
+  return `${chosen} (SHARDRUN_KERNELS)`;
 }
 
 function describeProcessors(): Row[] {

@@ -29,13 +29,26 @@ FloatMatrix MatrixOf(const Floats& floats, size_t num_columns, size_t row_stride
 
 OwnThreads two_threads(2);
 
+// Runs the product with every instruction set that this CPU has: all must write the same bits to `out`.
+template <typename Number>
+void MultiplyWithAll(const Product& product, std::vector<Number>* out) {
+  std::vector<Number> first;
+  for (const std::string& name : SupportedKernels()) {
+    ChooseKernels(name);
+    std::fill(out->begin(), out->end(), Number(-1));
+    Multiply(product, &two_threads);
+    if (first.empty()) first = *out;
+    if (!out->empty()) CHECK(std::memcmp(out->data(), first.data(), first.size() * sizeof(Number)) == 0);
+  }
+}
+
 // x [num_rows, K] times the packed weight.
 Floats MultiplyFloats(const PackedLayout& layout, const std::vector<uint8_t>& packed, const Floats& x,
                       size_t num_rows) {
   QuantisedRows rows;
   rows.Quantise(layout, x.data(), num_rows, nullptr, &two_threads);
-  Floats y(num_rows * layout.out_features, -1);
-  Multiply({layout, packed.data(), rows, y.data(), nullptr}, &two_threads);
+  Floats y(num_rows * layout.out_features);
+  MultiplyWithAll({layout, packed.data(), rows, y.data(), nullptr}, &y);
   return y;
 }
 
@@ -218,7 +231,7 @@ TEST("8 bits: parts of the inputs, each with the whole row's maximum, sum up to 
       QuantisedRows rows;
       rows.Quantise(layout, part_x.data(), kRows, maxima.data(), &two_threads);
       std::vector<int32_t> sums(total.size());
-      Multiply({layout, packed.data(), rows, nullptr, sums.data()}, &two_threads);
+      MultiplyWithAll({layout, packed.data(), rows, nullptr, sums.data()}, &sums);
       for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
     }
     Floats y(total.size());

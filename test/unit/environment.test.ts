@@ -193,6 +193,7 @@ describe("settings", () => {
       startTimeoutMs: 30_000,
       collectives: "auto",
       onnxRuntimePath: undefined,
+      kernels: undefined,
       numThreads: undefined,
     });
   });
@@ -206,6 +207,7 @@ describe("settings", () => {
       SHARDRUN_START_TIMEOUT_MS: "500",
       SHARDRUN_COLLECTIVES: "tcp",
       SHARDRUN_ONNXRUNTIME: "/opt/libonnxruntime.so",
+      SHARDRUN_KERNELS: "plain",
       OMP_NUM_THREADS: "4,2",
       MASTER_ADDR: "hosta",
       MASTER_PORT: "29500",
@@ -220,6 +222,7 @@ describe("settings", () => {
       startTimeoutMs: 500,
       collectives: "tcp",
       onnxRuntimePath: "/opt/libonnxruntime.so",
+      kernels: "plain",
       numThreads: 4,
       masterAddress: "hosta",
       masterPort: 29_500,

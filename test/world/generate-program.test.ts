@@ -277,6 +277,7 @@ describe("summary, plan and info", () => {
       "shardrun",
       "node",
       "onnxruntime",
+      "kernels",
       "host",
       "cores",
       "threads",

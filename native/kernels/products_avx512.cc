@@ -1,0 +1,350 @@
+// The products with AVX-512 and its VNNI: one instruction multiplies a group of 64 values (16 outputs, 4 inputs) with 4
+// activations and adds the products per output.
+//
+// The weight is the unsigned factor of that instruction: q + 128 with 8 bits, q with 4 bits. What was added to it is
+// taken away through the sum of the row's values, which quantising the row has left.
+#include "products.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+// GCC 12 takes the undefined operand of its own intrinsics for a mistake (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace shardrun {
+
+namespace {
+
+#define SHARDRUN_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define SHARDRUN_AVX512_INLINE SHARDRUN_AVX512 inline __attribute__((always_inline))
+// Before a loop over what shall stay in registers.
+#define SHARDRUN_UNROLL _Pragma("GCC unroll 32")
+
+// How far ahead of its use a weight is asked for: the time that memory takes at the rate at which a core reads.
+constexpr size_t kAheadBytes = 2048;
+
+SHARDRUN_AVX512_INLINE __m512i Broadcast(const int8_t* values) {
+  int32_t four;
+  std::memcpy(&four, values, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+
+// sum += the products of 4 weights and 4 values, for each of 16 outputs. (GCC 12 copies the sums of the intrinsic
+// around.)
+SHARDRUN_AVX512_INLINE void MultiplyAdd(__m512i* sum, __m512i weights, __m512i values) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(weights), "v"(values));
+}
+
+// The outputs of a tile that exist.
+SHARDRUN_AVX512_INLINE __mmask16 MaskOf(const Product& product, size_t tile) {
+  const size_t num_outputs = std::min(kTileOutputs, product.layout.out_features - tile * kTileOutputs);
+  return static_cast<__mmask16>((1U << num_outputs) - 1);
+}
+
+// sums[row][tile] += the products of 4 inputs.
+template <size_t kRows, size_t kTiles>
+SHARDRUN_AVX512_INLINE void AddGroup(const int8_t* values, size_t row_stride, const uint8_t* groups, size_t tile_stride,
+                                     __m512i (&sums)[kRows][kTiles]) {
+  __m512i weights[kTiles];
+  SHARDRUN_UNROLL
+  for (size_t t = 0; t < kTiles; ++t) {
+    weights[t] = _mm512_loadu_si512(groups + t * tile_stride);
+    _mm_prefetch(reinterpret_cast<const char*>(groups + t * tile_stride + kAheadBytes), _MM_HINT_T0);
+  }
+  SHARDRUN_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    const __m512i four = Broadcast(values + r * row_stride);
+    SHARDRUN_UNROLL
+    for (size_t t = 0; t < kTiles; ++t) MultiplyAdd(&sums[r][t], weights[t], four);
+  }
+}
+
+// kRows rows with kTiles tiles. kDepth groups at a time have sums of their own, where too few rows and tiles would
+// leave the multipliers waiting for their last result.
+// values: kRows rows, row_stride apart   groups: kTiles tiles, tile_stride apart   out: [kRows, kTiles, 16]
+template <size_t kRows, size_t kTiles, size_t kDepth>
+SHARDRUN_AVX512_INLINE void AddProducts(const int8_t* values, size_t row_stride, const uint8_t* groups,
+                                        size_t tile_stride, size_t num_groups, int32_t* out) {
+  __m512i sums[kDepth][kRows][kTiles];
+  SHARDRUN_UNROLL
+  for (size_t d = 0; d < kDepth; ++d) {
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      SHARDRUN_UNROLL
+      for (size_t t = 0; t < kTiles; ++t) sums[d][r][t] = _mm512_setzero_si512();
+    }
+  }
+  size_t group = 0;
+  for (; group + kDepth <= num_groups; group += kDepth) {
+    SHARDRUN_UNROLL
+    for (size_t d = 0; d < kDepth; ++d) {
+      AddGroup<kRows, kTiles>(values + (group + d) * kGroupInputs, row_stride, groups + (group + d) * kGroupBytes,
+                              tile_stride, sums[d]);
+    }
+  }
+  for (; kDepth > 1 && group < num_groups; ++group) {
+    AddGroup<kRows, kTiles>(values + group * kGroupInputs, row_stride, groups + group * kGroupBytes, tile_stride,
+                            sums[0]);
+  }
+  SHARDRUN_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    SHARDRUN_UNROLL
+    for (size_t t = 0; t < kTiles; ++t) {
+      __m512i sum = sums[0][r][t];
+      SHARDRUN_UNROLL
+      for (size_t d = 1; d < kDepth; ++d) sum = _mm512_add_epi32(sum, sums[d][r][t]);
+      _mm512_storeu_si512(out + (r * kTiles + t) * kTileOutputs, sum);
+    }
+  }
+}
+
+template <size_t kRows, size_t kTiles, size_t kDepth>
+SHARDRUN_AVX512 void Multiply8(const Product& product, size_t row, size_t tile) {
+  const size_t padded = product.layout.padded_inputs();
+  const size_t tile_bytes = product.layout.tile_bytes();
+  int32_t sums[kRows * kTiles * kTileOutputs];
+  const uint8_t* weight = product.weight + tile * tile_bytes;
+  AddProducts<kRows, kTiles, kDepth>(product.rows.values() + row * padded, padded,
+                                     weight + product.layout.groups_offset(), tile_bytes, padded / kGroupInputs, sums);
+  for (size_t r = 0; r < kRows; ++r) {
+    const __m512i surplus = _mm512_set1_epi32(128 * product.rows.sums()[row + r]);
+    for (size_t t = 0; t < kTiles; ++t) {
+      const __m512i exact = _mm512_sub_epi32(_mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs), surplus);
+      const size_t place = (row + r) * product.layout.out_features + (tile + t) * kTileOutputs;
+      const __mmask16 mask = MaskOf(product, tile + t);
+      if (product.sums != nullptr) {
+        _mm512_mask_storeu_epi32(product.sums + place, mask, exact);
+      } else {
+        const __m512 scales =
+            _mm512_mul_ps(_mm512_set1_ps(product.rows.scales()[row + r]), _mm512_loadu_ps(weight + t * tile_bytes));
+        _mm512_mask_storeu_ps(product.y + place, mask, _mm512_mul_ps(_mm512_cvtepi32_ps(exact), scales));
+      }
+    }
+  }
+}
+
+// What all blocks of one product of 4 bits have in common.
+struct BlockProduct {
+  const int8_t* values;     // of the first row
+  const float* row_scales;  // [rows, row_blocks]
+  const int32_t* row_sums;
+  const uint8_t* tiles;  // the first of kTiles
+  size_t tile_bytes;
+  size_t minima_offset;   // 0: there are none
+  const uint8_t* groups;  // packed: of the first tile; unpacked: [tiles, groups, 64]
+  size_t groups_stride;   // from one tile's to the next
+  size_t row_blocks;      // of 32 inputs
+  size_t blocks_per_scale;
+};
+
+SHARDRUN_AVX512_INLINE __m512 LoadHalves(const uint8_t* halves) {
+  __m256i bits;
+  std::memcpy(&bits, halves, sizeof(bits));
+  return _mm512_cvtph_ps(bits);
+}
+
+// sums[row] += the products of a block with one tile. groups: 8 of them, two in each 64 bytes when packed
+template <size_t kRows, bool kPacked>
+SHARDRUN_AVX512_INLINE void AddBlock(const int8_t* values, size_t row_stride, const uint8_t* groups, __m512i* sums) {
+  const __m512i lower = _mm512_set1_epi8(0xf);
+  SHARDRUN_UNROLL
+  for (size_t pair = 0; pair < kRowBlock / (2 * kGroupInputs); ++pair) {
+    __m512i first;
+    __m512i second;
+    if (kPacked) {
+      const __m512i both = _mm512_loadu_si512(groups + pair * kGroupBytes);
+      _mm_prefetch(reinterpret_cast<const char*>(groups + pair * kGroupBytes + kAheadBytes), _MM_HINT_T0);
+      first = _mm512_and_si512(both, lower);
+      second = _mm512_and_si512(_mm512_srli_epi16(both, 4), lower);
+    } else {
+      first = _mm512_loadu_si512(groups + 2 * pair * kGroupBytes);
+      second = _mm512_loadu_si512(groups + (2 * pair + 1) * kGroupBytes);
+    }
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      MultiplyAdd(&sums[r], first, Broadcast(values + r * row_stride + 2 * pair * kGroupInputs));
+      MultiplyAdd(&sums[r], second, Broadcast(values + r * row_stride + (2 * pair + 1) * kGroupInputs));
+    }
+  }
+}
+
+// out: [kRows, kTiles, 16]
+template <size_t kRows, size_t kTiles, bool kPacked>
+SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, float* out) {
+  constexpr size_t kBlockBytes = kRowBlock / kGroupInputs * kGroupBytes / (kPacked ? 2 : 1);
+  const size_t row_stride = product.row_blocks * kRowBlock;
+  __m512 y[kTiles][kRows];
+  SHARDRUN_UNROLL
+  for (size_t t = 0; t < kTiles; ++t) {
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) y[t][r] = _mm512_setzero_ps();
+  }
+  for (size_t block = 0; block < product.row_blocks; ++block) {
+    const size_t scale_offset = block / product.blocks_per_scale * kTileOutputs * sizeof(uint16_t);
+    SHARDRUN_UNROLL
+    for (size_t t = 0; t < kTiles; ++t) {
+      __m512i sums[kRows];
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const int32_t surplus = product.minima_offset == 0 ? 8 * product.row_sums[r * product.row_blocks + block] : 0;
+        sums[r] = _mm512_set1_epi32(-surplus);
+      }
+      AddBlock<kRows, kPacked>(product.values + block * kRowBlock, row_stride,
+                               product.groups + t * product.groups_stride + block * kBlockBytes, sums);
+      const uint8_t* tile = product.tiles + t * product.tile_bytes + scale_offset;
+      const __m512 scales = LoadHalves(tile);
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const __m512 row_scale = _mm512_set1_ps(product.row_scales[r * product.row_blocks + block]);
+        y[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), _mm512_mul_ps(row_scale, scales), y[t][r]);
+      }
+      if (product.minima_offset == 0) continue;
+      const __m512 minima = LoadHalves(tile + product.minima_offset);
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const size_t place = r * product.row_blocks + block;
+        const float row_sum = static_cast<float>(product.row_sums[place]) * product.row_scales[place];
+        y[t][r] = _mm512_fmadd_ps(_mm512_set1_ps(row_sum), minima, y[t][r]);
+      }
+    }
+  }
+  SHARDRUN_UNROLL
+  for (size_t t = 0; t < kTiles; ++t) {
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) _mm512_storeu_ps(out + (r * kTiles + t) * kTileOutputs, y[t][r]);
+  }
+}
+
+// groups: of kTiles unpacked tiles, or null: they are read from the weight
+template <size_t kRows, size_t kTiles, bool kPacked>
+SHARDRUN_AVX512 void Multiply4(const Product& product, size_t row, size_t tile, const uint8_t* unpacked) {
+  const PackedLayout& layout = product.layout;
+  const size_t padded = layout.padded_inputs();
+  const size_t row_blocks = padded / kRowBlock;
+  const uint8_t* tiles = product.weight + tile * layout.tile_bytes();
+  float y[kRows * kTiles * kTileOutputs];
+  AddBlocks<kRows, kTiles, kPacked>(
+      {product.rows.values() + row * padded, product.rows.scales() + row * row_blocks,
+       product.rows.sums() + row * row_blocks, tiles, layout.tile_bytes(),
+       layout.has_minimum ? layout.minima_offset() : 0, kPacked ? tiles + layout.groups_offset() : unpacked,
+       kPacked ? layout.tile_bytes() : padded * kTileOutputs, row_blocks, layout.block_size / kRowBlock},
+      y);
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t t = 0; t < kTiles; ++t) {
+      float* place = product.y + (row + r) * layout.out_features + (tile + t) * kTileOutputs;
+      _mm512_mask_storeu_ps(place, MaskOf(product, tile + t), _mm512_loadu_ps(y + (r * kTiles + t) * kTileOutputs));
+    }
+  }
+}
+
+// A byte for every value. out: [groups, 64]
+SHARDRUN_AVX512 void Unpack(const uint8_t* groups, size_t num_groups, uint8_t* out) {
+  const __m512i lower = _mm512_set1_epi8(0xf);
+  for (size_t pair = 0; pair < num_groups / 2; ++pair) {
+    const __m512i both = _mm512_loadu_si512(groups + pair * kGroupBytes);
+    _mm512_storeu_si512(out + 2 * pair * kGroupBytes, _mm512_and_si512(both, lower));
+    _mm512_storeu_si512(out + (2 * pair + 1) * kGroupBytes, _mm512_and_si512(_mm512_srli_epi16(both, 4), lower));
+  }
+}
+
+// By number of rows. Wide: several tiles at a time, each weight that is loaded serving several rows and each activation
+// several outputs. Else one tile at a time, read as one stream.
+constexpr size_t kWideRows = 6;
+constexpr size_t kWideTiles8 = 4;
+constexpr size_t kWideTiles4 = 2;
+constexpr size_t kStreamRows = 8;
+using Multiply8Function = void (*)(const Product&, size_t row, size_t tile);
+using Multiply4Function = void (*)(const Product&, size_t row, size_t tile, const uint8_t* unpacked);
+
+template <size_t... i>
+constexpr std::array<Multiply8Function, kStreamRows> MakeStream8(std::index_sequence<i...>) {
+  return {Multiply8 < i + 1, 1, i == 0 ? 4 : i < 4 ? 2 : 1 > ...};
+}
+template <size_t... i>
+constexpr std::array<Multiply8Function, kWideRows> MakeWide8(std::index_sequence<i...>) {
+  return {Multiply8<i + 1, kWideTiles8, 1>...};
+}
+template <size_t... i>
+constexpr std::array<Multiply4Function, kStreamRows> MakeStream4(std::index_sequence<i...>) {
+  return {Multiply4<i + 1, 1, true>...};
+}
+template <size_t... i>
+constexpr std::array<Multiply4Function, kWideRows> MakeWide4(std::index_sequence<i...>) {
+  return {Multiply4<i + 1, kWideTiles4, false>...};
+}
+constexpr auto kStream8 = MakeStream8(std::make_index_sequence<kStreamRows>());
+constexpr auto kWide8 = MakeWide8(std::make_index_sequence<kWideRows>());
+constexpr auto kStream4 = MakeStream4(std::make_index_sequence<kStreamRows>());
+constexpr auto kWide4 = MakeWide4(std::make_index_sequence<kWideRows>());
+
+// Calls multiply(row, count) for all rows of [first, last), most_rows at a time.
+template <typename Body>
+void ForRows(size_t first, size_t last, size_t most_rows, const Body& multiply) {
+  for (size_t row = first; row < last; row += most_rows) multiply(row, std::min(most_rows, last - row));
+}
+
+// As many rows as half of a core's second-level cache holds beside the tiles that they meet.
+size_t RowsPerPass(const Product& product) {
+  constexpr size_t kBytes = 1 << 19;
+  const size_t rows = kBytes / std::max<size_t>(1, product.layout.padded_inputs());
+  return std::max(kWideRows, rows / kWideRows * kWideRows);
+}
+
+void MultiplyInt8(const Product& product, size_t first_tile, size_t last_tile) {
+  const size_t num_rows = product.rows.num_rows();
+  size_t narrow_tile = first_tile;
+  if (num_rows > kStreamRows) {
+    narrow_tile = last_tile - (last_tile - first_tile) % kWideTiles8;
+    ForRows(0, num_rows, RowsPerPass(product), [&](size_t first_row, size_t count) {
+      for (size_t tile = first_tile; tile < narrow_tile; tile += kWideTiles8) {
+        ForRows(first_row, first_row + count, kWideRows,
+                [&](size_t row, size_t rows) { kWide8[rows - 1](product, row, tile); });
+      }
+    });
+  }
+  for (size_t tile = narrow_tile; tile < last_tile; ++tile) {
+    ForRows(0, num_rows, kStreamRows, [&](size_t row, size_t rows) { kStream8[rows - 1](product, row, tile); });
+  }
+}
+
+void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
+  const PackedLayout& layout = product.layout;
+  const size_t num_rows = product.rows.num_rows();
+  size_t narrow_tile = first_tile;
+  if (num_rows > kStreamRows) {
+    narrow_tile = last_tile - (last_tile - first_tile) % kWideTiles4;
+    const size_t unpacked_bytes = layout.padded_inputs() * kTileOutputs;
+    std::vector<uint8_t> unpacked(unpacked_bytes * kWideTiles4);
+    for (size_t tile = first_tile; tile < narrow_tile; tile += kWideTiles4) {
+      for (size_t t = 0; t < kWideTiles4; ++t) {
+        Unpack(product.weight + (tile + t) * layout.tile_bytes() + layout.groups_offset(),
+               layout.padded_inputs() / kGroupInputs, unpacked.data() + t * unpacked_bytes);
+      }
+      ForRows(0, num_rows, kWideRows,
+              [&](size_t row, size_t rows) { kWide4[rows - 1](product, row, tile, unpacked.data()); });
+    }
+  }
+  for (size_t tile = narrow_tile; tile < last_tile; ++tile) {
+    ForRows(0, num_rows, kStreamRows,
+            [&](size_t row, size_t rows) { kStream4[rows - 1](product, row, tile, nullptr); });
+  }
+}
+
+}  // namespace
+
+const Kernels kAvx512Kernels = {"avx512vnni",
+                                [] {
+                                  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+                                },
+                                MultiplyInt8, MultiplyInt4};
+
+}  // namespace shardrun
+
+#endif
