@@ -4,7 +4,6 @@
  * A ready-made program with ranks launches this same command line again, once per rank.
  */
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { readEnvironment } from "./environment.ts";
 import { ShardrunError } from "./errors.ts";
 import { EXIT_CODE_READER_GONE, launch } from "./launch/launcher.ts";
@@ -18,6 +17,7 @@ const PROGRAMS: Readonly<Record<string, () => Promise<Program>>> = {
   plan: async () => (await import("./programs/plan.ts")).plan,
   bench: async () => (await import("./programs/bench.ts")).bench,
   cache: async () => (await import("./programs/cache.ts")).cache,
+  check: async () => (await import("./programs/check.ts")).check,
   info: async () => (await import("./programs/info.ts")).info,
 };
 
@@ -37,7 +37,7 @@ async function launchCommand(args: readonly string[]): Promise<number> {
       console.log((createRequire(import.meta.url)("../package.json") as { version: string }).version);
       return 0;
     case "run":
-      return launch(command.options, command.command);
+      return launch(command.options, { words: command.command });
   }
 }
 
@@ -54,7 +54,7 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
     return program.run(options, launchOptions);
   }
   await program.check?.(options);
-  const command = [process.execPath, fileURLToPath(import.meta.url), program.name, ...args];
+  const command = { entry: "cli.js", words: [program.name, ...args] };
   const worlds = program.worlds?.(options, launchOptions)?.map((setting) => [setting]) ?? [[]];
   let exitCode = 0;
   for (const settings of worlds) {

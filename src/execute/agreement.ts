@@ -36,8 +36,11 @@ export function findDisagreement(statuses: readonly LoadStatus[]): ModelError | 
   return undefined;
 }
 
-/** Names the first file that differs, with both fingerprints. */
-function describeDifference(root: LoadStatus, follower: LoadStatus): string | undefined {
+/** Names the first file that differs, with both fingerprints; undefined: all are the same. */
+export function describeDifference(
+  root: Pick<LoadStatus, "files">,
+  follower: Pick<LoadStatus, "files">,
+): string | undefined {
   const names = [...new Set([...root.files, ...follower.files].map(({ name }) => name))];
   for (const name of names) {
     const [expected, found] = [root, follower].map(({ files }) => files.find((file) => file.name === name)?.digest);

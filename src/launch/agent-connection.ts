@@ -8,7 +8,7 @@ import { type AgentHello, type AgentJob, type RankExit, type Refusal, VERSION } 
 import { describeSignal } from "./outcome.ts";
 import { type AgentProcess, endGroup, startAgentProcess, startSshProcess } from "./processes.ts";
 import type { StreamName } from "./rank-output.ts";
-import { explainFailedStart, sshArguments, type SshOptions, type SshTarget } from "./ssh.ts";
+import { agentArguments, explainFailedStart, type SshOptions, type SshTarget } from "./ssh.ts";
 
 const ORPHAN_GRACE_MS = 500;
 /** How often an agent on another host hears that the launcher is there. */
@@ -58,7 +58,7 @@ export class AgentConnection {
     this.#target = target;
     const { ssh } = target;
     this.#process =
-      ssh === undefined ? startAgentProcess(environment) : startSshProcess(sshArguments(ssh, ssh), environment);
+      ssh === undefined ? startAgentProcess(environment) : startSshProcess(agentArguments(ssh, ssh), environment);
     this.hello = new Promise((resolve, reject) => {
       this.#greet = resolve;
       this.#refuse = reject;
@@ -203,7 +203,7 @@ export class AgentConnection {
     if (hello.version === VERSION) return this.#greet(hello);
     this.#giveUp(
       `Host "${this.#target.name}" has shardrun ${hello.version}, this host has ${VERSION}. ` +
-        `Install the same version on both, or say with --prefix DIRECTORY where it is there.`,
+        `Install the same version on both, say with --prefix DIRECTORY where it is there, or have it copied with --push.`,
     );
   }
 

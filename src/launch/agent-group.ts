@@ -3,8 +3,9 @@
  * once. The group is gone when every agent is, and when one is lost the others' ranks are ended.
  */
 import type { Variables } from "../environment.ts";
-import { AgentConnection, type AgentEvents, type AgentTarget } from "./agent-connection.ts";
+import { AgentConnection, type AgentEvents } from "./agent-connection.ts";
 import type { AgentHello, AgentJob } from "./job.ts";
+import type { ReachableHost } from "./targets.ts";
 
 const LOSS_GRACE_MS = 500;
 
@@ -20,12 +21,14 @@ export class AgentGroup {
    * Starts the agents of these hosts, but for those that are there; what they say of their hosts, in the same order.
    * @throws {LaunchError} when one cannot be started; no agent is left then
    */
-  async connect(targets: readonly AgentTarget[]): Promise<readonly AgentHello[]> {
-    for (const target of targets) {
-      if (!this.#agents.has(target.name)) this.#agents.set(target.name, new AgentConnection(target, this.#variables));
-    }
+  async connect(hosts: readonly ReachableHost[]): Promise<readonly AgentHello[]> {
     try {
-      return await Promise.all(targets.map(({ name }) => this.agentOf(name).hello));
+      const added = hosts.filter(({ target }) => !this.#agents.has(target.name));
+      const preparations = await Promise.allSettled(added.map(({ prepare }) => prepare()));
+      const failed = preparations.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
+      if (failed !== undefined) throw failed.reason;
+      for (const { target } of added) this.#agents.set(target.name, new AgentConnection(target, this.#variables));
+      return await Promise.all(hosts.map(({ target }) => this.agentOf(target.name).hello));
     } catch (error) {
       await this.close();
       throw error;

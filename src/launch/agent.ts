@@ -5,14 +5,15 @@
  * itself, the watchdog ends them, and every rank sees the end of the descriptor AGENT_FD.
  */
 import { Socket } from "node:net";
-import { networkInterfaces } from "node:os";
+import { homedir, networkInterfaces } from "node:os";
+import { fileURLToPath } from "node:url";
 import { definedVariables, inheritedVariables } from "../environment.ts";
 import { InternalError } from "../errors.ts";
 import { decodeContent, encodeFrame, type FrameKind, FrameReader, type Frame } from "./frames.ts";
 import { type AgentHello, type AgentJob, type RankExit, type RankJob, type Refusal, VERSION } from "./job.ts";
 import { listCores, listNumaDomains } from "./processors.ts";
 import { AGENT_FD, startWatchdogProcess } from "./processes.ts";
-import { EXIT_CODE_NO_PROGRAM, findProgram } from "./program.ts";
+import { EXIT_CODE_NO_PROGRAM, findProgram, isDirectory } from "./program.ts";
 import { RankProcess } from "./rank-process.ts";
 import { findFreePort } from "./run-identity.ts";
 
@@ -101,7 +102,14 @@ class Agent {
 
   #start(asked: AgentJob): void {
     const own = asked.addsHostEnvironment ? definedVariables(inheritedVariables()) : {};
-    const job = { ...asked, environment: { ...own, ...asked.environment } };
+    const job = {
+      ...asked,
+      command:
+        asked.entry === undefined ? asked.command : [process.execPath, pathOfEntry(asked.entry), ...asked.command],
+      workingDirectory:
+        asked.mayBeginAtHome && !isDirectory(asked.workingDirectory) ? homedir() : asked.workingDirectory,
+      environment: { ...own, ...asked.environment },
+    };
     const program = findProgram(job);
     if ("message" in program) return this.#refuse(program);
     for (const rank of job.ranks) this.#startRank(job, rank, program.path);
@@ -181,6 +189,11 @@ class Agent {
   #send(kind: FrameKind, rank: number, content?: Uint8Array | object): boolean {
     return this.#launcher.destroyed || this.#launcher.write(encodeFrame(kind, rank, content));
   }
+}
+
+/** A file of this installation's compiled code. */
+function pathOfEntry(entry: string): string {
+  return fileURLToPath(new URL(`../${entry}`, import.meta.url));
 }
 
 /** How a rank finds the descriptor that ends with its agent, and knows that it is meant: its children inherit the words alone. */

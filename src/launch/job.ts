@@ -31,7 +31,11 @@ export interface AgentJob {
   readonly host: string;
   /** Program and arguments, the same for every rank. */
   readonly command: readonly string[];
+  /** A file of shardrun's compiled code: the host's own Node runs its own copy of it, and `command` is its arguments. */
+  readonly entry?: string;
   readonly workingDirectory: string;
+  /** Whether ranks begin in the home directory where there is no such working directory, as mpirun has it without --wdir. */
+  readonly mayBeginAtHome?: boolean;
   /** The environment that all ranks of the host share. */
   readonly environment: Readonly<Record<string, string>>;
   /** Whether ranks also have what is set on their host, as on another host than the launcher's. */

@@ -7,24 +7,20 @@ import { resolve } from "node:path";
 import { definedVariables, inheritedVariables, ROOT_RANK, type Variables } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { say, warn } from "../log.ts";
-import type { AgentTarget } from "./agent-connection.ts";
 import { AgentGroup } from "./agent-group.ts";
 import { bindRank, drawBinding } from "./binding.ts";
 import { findCoordinatorAddress, type GreetedHost } from "./coordinator-address.ts";
 import { createRun } from "./run-identity.ts";
-import { chooseHosts, type Host, type NamedHost } from "./hosts.ts";
-import { type AgentJob, type RankExit, type RankJob, type Refusal } from "./job.ts";
+import type { Host, NamedHost } from "./hosts.ts";
+import type { AgentJob, RankExit, RankJob, Refusal } from "./job.ts";
 import type { LaunchOptions } from "./options.ts";
 import { describeExit, exitCodeOf, findRootCause } from "./outcome.ts";
 import { countSlots, drawMap, placeRanks, type RankPlace } from "./placement.ts";
-import { listCores } from "./processors.ts";
 import { deviceVariables, rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
 import { RankOutput } from "./rank-output.ts";
 import { forwardSignals } from "./signals.ts";
 import { StdinFeed } from "./stdin-feed.ts";
-
-/** Where this shardrun is installed. */
-const INSTALLATION = resolve(import.meta.dirname, "../..");
+import { findHosts, type ReachableHost } from "./targets.ts";
 
 /** As mpirun has it. */
 const EXIT_CODE_TIMEOUT = 110;
@@ -37,6 +33,13 @@ const FAILURE_GRACE_MS = 500;
 /** A user who stops a run lets its ranks finish what they are at. */
 const STOP_GRACE_MS = 5000;
 
+/** What every rank runs: a program with its arguments, or a ready-made one of shardrun's own. */
+export interface RankCommand {
+  readonly words: readonly string[];
+  /** A file of shardrun's compiled code, of which `words` are the arguments. */
+  readonly entry?: string;
+}
+
 /**
  * Runs a command as the ranks of one world and waits for its end.
  * @returns the exit code: 0, or the first failing rank's (128 + signal for a death by signal), 110 on timeout, 132 without
@@ -44,18 +47,22 @@ const STOP_GRACE_MS = 5000;
  * @throws {UsageError} when options contradict each other, the hosts, or their slots
  * @throws {LaunchError} when a host cannot be reached or cannot take part; nothing runs anywhere then
  */
-export async function launch(options: LaunchOptions, command: readonly string[]): Promise<number> {
+export async function launch(options: LaunchOptions, command: RankCommand): Promise<number> {
   const variables = inheritedVariables();
-  const named = chooseHosts({ hostfile: options.hostfile, hostLists: options.hostLists }, listCores().length);
-  const targets = named.map((host): AgentTarget => agentTarget(host, options));
+  const found = findHosts(options, variables);
+  const named = found.map((host) => host.named);
   const agents = new AgentGroup(variables);
   try {
-    const hosts = await countSlotsOf(named, targets, agents);
+    const hosts = await countSlotsOf(found, agents);
     const places = placeRanks(hosts, options);
     if (options.displayMap) process.stderr.write(drawMap(hosts, places));
-    const used = targets.filter(({ name }) => places.some(({ host }) => host === name));
+    const used = found.filter(({ target }) => places.some(({ host }) => host === target.name));
     const hellos = await agents.connect(used);
-    const greeted = used.map(({ name, ssh }, index) => ({ name, isRemote: ssh !== undefined, hello: hellos[index]! }));
+    const greeted = used.map(({ target: { name, ssh } }, index): GreetedHost => ({
+      name,
+      isRemote: ssh !== undefined,
+      hello: hellos[index]!,
+    }));
     const jobs = planJobs(options, command, variables, { named, numSlots: countSlots(hosts), places, hosts: greeted });
     return await new Run(options, jobs, greeted, agents).finish();
   } catch (error) {
@@ -64,19 +71,11 @@ export async function launch(options: LaunchOptions, command: readonly string[])
   }
 }
 
-function agentTarget({ name, ssh }: NamedHost, { sshArgs, prefix = INSTALLATION }: LaunchOptions): AgentTarget {
-  return ssh === undefined ? { name } : { name, ssh: { ...ssh, sshArgs, prefix } };
-}
-
 /** Hosts with their slots; the agent of a host that was named without any says how many cores it has. */
-async function countSlotsOf(
-  named: readonly NamedHost[],
-  targets: readonly AgentTarget[],
-  agents: AgentGroup,
-): Promise<readonly Host[]> {
-  await agents.connect(targets.filter((_, index) => named[index]!.slots === undefined));
+async function countSlotsOf(found: readonly ReachableHost[], agents: AgentGroup): Promise<readonly Host[]> {
+  await agents.connect(found.filter(({ named }) => named.slots === undefined));
   return Promise.all(
-    named.map(async ({ name, slots }) => ({
+    found.map(async ({ named: { name, slots } }) => ({
       name,
       slots: slots ?? (await agents.agentOf(name).hello).cores.length,
     })),
@@ -94,7 +93,7 @@ interface Placement {
 /** What each host's agent is to start; on the way, says which -x could not be followed. */
 function planJobs(
   options: LaunchOptions,
-  command: readonly string[],
+  command: RankCommand,
   variables: Variables,
   { named, numSlots, places, hosts }: Placement,
 ): readonly AgentJob[] {
@@ -124,8 +123,10 @@ function planJobs(
     const isNamed = options.interface !== undefined && hello.addresses[options.interface] !== undefined;
     return {
       host: name,
-      command,
+      command: command.words,
+      entry: command.entry,
       workingDirectory: resolve(options.workingDirectory ?? "."),
+      mayBeginAtHome: isRemote && options.workingDirectory === undefined,
       environment: {
         ...inherited,
         ...exports.variables,

@@ -39,6 +39,8 @@ export interface LaunchOptions {
   readonly sshArgs: readonly string[];
   /** --prefix: where shardrun is installed on other hosts; undefined: where it is on this one. */
   readonly prefix?: string;
+  /** --push: other hosts run a copy of this installation, which is made where it is not there yet. */
+  readonly push: boolean;
   /** Certificates for the control channel between hosts, as absolute paths. */
   readonly tls?: TlsFiles;
   readonly bindTo: BindTo;
@@ -87,6 +89,7 @@ export const LAUNCH_OPTIONS = {
   },
   "report-bindings": { type: "boolean", group: PLACE, describe: "Say which cores each rank is bound to" },
   prefix: { ...SINGLE, group: REACH, describe: "Where shardrun is installed there; without it, as on this host" },
+  push: { type: "boolean", group: REACH, describe: "Copy this shardrun into the other hosts' caches, once" },
   "ssh-args": { ...REPEATED, group: REACH, describe: 'Options for ssh, as in --ssh-args "-i key -F config"' },
   interface: { ...SINGLE, group: REACH, describe: "Name or address of the network interface where rank 0 is found" },
   "tls-cert": { ...SINGLE, group: REACH, describe: "PEM file: the certificate by which ranks know each other" },
@@ -160,6 +163,7 @@ export function readLaunchOptions(argv: Readonly<Record<string, unknown>>): Laun
     interface: text("interface"),
     sshArgs: listOf(argv["ssh-args"]).flatMap((words) => words.split(/\s+/).filter(Boolean)),
     prefix: text("prefix"),
+    push: readPush(argv.push === true, text("prefix")),
     tls: readTls(text("tls-cert"), text("tls-key"), text("tls-ca")),
     bindTo: readBindTo(text("bind-to") ?? (mapBy === "numa" ? "numa" : "none")),
     reportBindings: argv["report-bindings"] === true,
@@ -282,6 +286,13 @@ function readRankBy(text: string | undefined): RankBy | undefined {
 function readBindTo(text: string): BindTo {
   if (text === "core" || text === "numa" || text === "none") return text;
   throw new UsageError(`--bind-to expects core, numa or none, received "${text}".`);
+}
+
+function readPush(isAsked: boolean, prefix: string | undefined): boolean {
+  if (!isAsked || prefix === undefined) return isAsked;
+  throw new UsageError(
+    `--push copies shardrun to the other hosts, --prefix ${prefix} says that it is there already. Give one of them.`,
+  );
 }
 
 /** Ranks may have another working directory, so the files are named by their whole paths. */

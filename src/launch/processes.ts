@@ -23,6 +23,14 @@ export function startSshProcess(args: readonly string[], environment: NodeJS.Pro
   return spawn("ssh", [...args], { stdio: ["pipe", "pipe", "pipe"], detached: true, env: environment });
 }
 
+/** Starts tar: these files, relative to the directory, on its standard output. */
+export function startTarProcess(directory: string, files: readonly string[]): AgentProcess {
+  const tar = spawn("tar", ["-chf", "-", "-C", directory, "--null", "-T", "-"], { stdio: ["pipe", "pipe", "pipe"] });
+  tar.stdin.on("error", () => {}); // it has ended already, and says why
+  tar.stdin.end(files.map((file) => `${file}\0`).join(""));
+  return tar;
+}
+
 /** How to start one rank's process. */
 export interface RankStart {
   /** Path of the program; `name` is what it sees as argv[0]. */

@@ -39,7 +39,7 @@ export function findProgram(job: AgentJob): { readonly path: string } | Refusal 
   };
 }
 
-function isDirectory(path: string): boolean {
+export function isDirectory(path: string): boolean {
   return status(path)?.isDirectory() ?? false;
 }
 

@@ -16,6 +16,8 @@ export interface SshOptions {
   readonly sshArgs: readonly string[];
   /** --prefix: where shardrun is installed on other hosts. */
   readonly prefix: string;
+  /** The prefix is below the cache directory of the other host, where --push has put it. */
+  readonly isInCache?: boolean;
 }
 
 /** How long ssh tries to connect. */
@@ -23,7 +25,7 @@ const CONNECT_TIMEOUT_S = 10;
 /** Exit codes of START_SCRIPT and of ssh itself. */
 const EXIT_CODE_NO_SHARDRUN = 91;
 const EXIT_CODE_NO_NODE = 92;
-const EXIT_CODE_SSH = 255;
+export const EXIT_CODE_SSH = 255;
 
 /** Two keepalives without an answer, a second apart, are a cut cable. A connection of our own: a shared one has its own keepalives. */
 const OPTIONS = [
@@ -33,16 +35,31 @@ const OPTIONS = [
   "ServerAliveCountMax=2",
 ];
 
-/** $1: the launcher's Node, which is where most hosts have it too; $2: the agent. A login shell of any kind runs sh with it. */
+/** The cache directory of the host on which a script runs. */
+export const CACHE_DIRECTORY = "${XDG_CACHE_HOME:-$HOME/.cache}";
+
+/**
+ * $1: the launcher's Node, which is where most hosts have it too; $2: the agent; $3: not empty where $2 is below the cache
+ * directory. A login shell of any kind runs sh with it.
+ */
 const START_SCRIPT =
-  `[ -f "$2" ] || exit ${EXIT_CODE_NO_SHARDRUN}; ` +
+  `[ -z "$3" ] || set -- "$1" "${CACHE_DIRECTORY}/$2"; [ -f "$2" ] || exit ${EXIT_CODE_NO_SHARDRUN}; ` +
   `[ -x "$1" ] || set -- "$(command -v node)" "$2"; [ -n "$1" ] || exit ${EXIT_CODE_NO_NODE}; exec "$1" "$2" remote`;
 
 /** The arguments of ssh that start an agent on a host. */
-export function sshArguments({ name, user, port }: SshTarget, options: SshOptions): readonly string[] {
-  const command = ["sh", "-c", START_SCRIPT, "sh", process.execPath, `${options.prefix}/dist/launch/agent.js`];
+export function agentArguments(target: SshTarget, { sshArgs, prefix, isInCache = false }: SshOptions): string[] {
+  const words = [process.execPath, `${prefix}/dist/launch/agent.js`, isInCache ? "cache" : ""];
+  return sshArguments(target, sshArgs, ["sh", "-c", START_SCRIPT, "sh", ...words]);
+}
+
+/** The arguments of ssh that run a command on a host. */
+export function sshArguments(
+  { name, user, port }: SshTarget,
+  sshArgs: readonly string[],
+  command: readonly string[],
+): string[] {
   return [
-    ...options.sshArgs,
+    ...sshArgs,
     ...[...OPTIONS, "ControlPath=none"].flatMap((option) => ["-o", option]),
     "-T",
     ...(port === undefined ? [] : ["-p", String(port)]),
@@ -67,19 +84,11 @@ export function explainFailedStart(
   { exitCode, lastLine }: FailedStart,
 ): string {
   const { name } = target;
-  const login = target.user === undefined ? name : `${target.user}@${name}`;
-  const trial = [
-    "ssh",
-    ...options.sshArgs,
-    ...(target.port === undefined ? [] : ["-p", target.port]),
-    login,
-    "true",
-  ].join(" ");
   switch (exitCode) {
     case EXIT_CODE_NO_SHARDRUN:
       return (
         `Host "${name}" has no shardrun in ${options.prefix}. ` +
-        `Install it there, or say where it is on the other hosts with --prefix DIRECTORY.`
+        `Install it there, say where it is on the other hosts with --prefix DIRECTORY, or have it copied there with --push.`
       );
     case EXIT_CODE_NO_NODE:
       return (
@@ -87,17 +96,28 @@ export function explainFailedStart(
         `Install Node.js 20 or later there.`
       );
     case EXIT_CODE_SSH:
-      return (
-        `Could not reach host "${name}" by ssh: ${lastLine.replace(/\.$/, "") || "ssh does not say why"}. ` +
-        `Check that "${trial}" succeeds without asking for anything.`
-      );
+      return explainUnreachable(target, options.sshArgs, lastLine);
     case null:
     default:
       return (
         `The agent on host "${name}" did not start: ${lastLine || `exit code ${exitCode}`}. ` +
-        `Check that "${trial}" succeeds, and that Node.js there is version 20 or later.`
+        `Check that "${trialOf(target, options.sshArgs)}" succeeds, and that Node.js there is version 20 or later.`
       );
   }
+}
+
+/** Why ssh did not get to a host (exit code EXIT_CODE_SSH), and how to find out. */
+export function explainUnreachable(target: SshTarget, sshArgs: readonly string[], lastLine: string): string {
+  return (
+    `Could not reach host "${target.name}" by ssh: ${lastLine.replace(/\.$/, "") || "ssh does not say why"}. ` +
+    `Check that "${trialOf(target, sshArgs)}" succeeds without asking for anything.`
+  );
+}
+
+/** What a user types to see that ssh gets there. */
+function trialOf({ name, user, port }: SshTarget, sshArgs: readonly string[]): string {
+  const login = user === undefined ? name : `${user}@${name}`;
+  return ["ssh", ...sshArgs, ...(port === undefined ? [] : ["-p", port]), login, "true"].join(" ");
 }
 
 /** One word of a POSIX shell; csh and fish read it the same way. */

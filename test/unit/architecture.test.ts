@@ -25,6 +25,7 @@ const ROOMS = [
   "decode",
   "engine",
   "api",
+  "check",
   "programs",
   "index.ts",
   "cli.ts",

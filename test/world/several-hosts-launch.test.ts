@@ -320,7 +320,7 @@ describeWithCluster(`several hosts (${reason ?? "as root"})`, () => {
         stdout: "",
         stderr:
           'shardrun: Host "hosta" has no shardrun in /no/shardrun. ' +
-          "Install it there, or say where it is on the other hosts with --prefix DIRECTORY.\n",
+          "Install it there, say where it is on the other hosts with --prefix DIRECTORY, or have it copied there with --push.\n",
       });
     });
 
@@ -334,7 +334,7 @@ describeWithCluster(`several hosts (${reason ?? "as root"})`, () => {
         stdout: "",
         stderr:
           `shardrun: Host "hosta" has shardrun 9.9.9, this host has ${manifest.version}. ` +
-          "Install the same version on both, or say with --prefix DIRECTORY where it is there.\n",
+          "Install the same version on both, say with --prefix DIRECTORY where it is there, or have it copied with --push.\n",
       });
     });
 

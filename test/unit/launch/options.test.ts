@@ -21,6 +21,7 @@ const DEFAULTS: LaunchOptions = {
   interface: undefined,
   sshArgs: [],
   prefix: undefined,
+  push: false,
   tls: undefined,
   bindTo: "none",
   reportBindings: false,
@@ -50,6 +51,7 @@ describe("a launch command is read", () => {
       { sshArgs: ["-p", "22", "-F", "f", "-4"], interface: "eth0" },
     ],
     [["--prefix", "/opt/shardrun"], { prefix: "/opt/shardrun" }],
+    [["--push"], { push: true }],
     [["--wdir", "d"], { workingDirectory: "d" }],
     [["-stdin", "1"], { stdinRank: 1 }],
     [["--stdin", "none"], { stdinRank: "none" }],
@@ -146,6 +148,10 @@ describe("what is wrong is named, with what to do", () => {
     [["--timeout", "3000000", "prog"], `${TIMEOUT}, received "3000000".`],
     [["--stdin", "all", "prog"], '--stdin expects a rank, or none, a whole number of at least 0, received "all".'],
     [["--map-by", "ppr:0:node", "prog"], '--map-by expects slot, node, numa or ppr:N:node, received "ppr:0:node".'],
+    [
+      ["--push", "--prefix", "/opt/shardrun", "prog"],
+      "--push copies shardrun to the other hosts, --prefix /opt/shardrun says that it is there already. Give one of them.",
+    ],
     [["--rank-by", "core", "prog"], '--rank-by expects slot or node, received "core".'],
     [["--bind-to", "socket", "prog"], '--bind-to expects core, numa or none, received "socket".'],
     [

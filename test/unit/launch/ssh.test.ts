@@ -1,13 +1,13 @@
 import { expect, test } from "@jest/globals";
-import { explainFailedStart, sshArguments } from "../../../src/launch/ssh.ts";
+import { agentArguments, explainFailedStart } from "../../../src/launch/ssh.ts";
 
 const OPTIONS = { sshArgs: ["-F", "config"], prefix: "/opt/it's here" };
 
 test("the user's words come first, a host is never an option, the command is one quoted word", () => {
-  const args = sshArguments({ name: "-oProxyCommand=x", user: "ann", port: 2222 }, OPTIONS);
+  const args = agentArguments({ name: "-oProxyCommand=x", user: "ann", port: 2222 }, OPTIONS);
   expect(args.slice(0, 4)).toEqual(["-F", "config", "-o", "BatchMode=yes"]);
   expect(args.slice(-6, -1)).toEqual(["-T", "-p", "2222", "--", "ann@-oProxyCommand=x"]);
-  expect(args.at(-1)).toMatch(/^exec 'sh' '-c' '.*' 'sh' '.*node' '\/opt\/it'\\''s here\/dist\/launch\/agent\.js'$/);
+  expect(args.at(-1)).toMatch(/^exec 'sh' '-c' '.*' 'sh' '.*node' '\/opt\/it'\\''s here\/dist\/launch\/agent\.js' ''$/);
 });
 
 const HOST = { name: "hosta", user: "ann", port: 2222 };
@@ -17,7 +17,7 @@ test.each<[what: string, exitCode: number | null, lastLine: string, message: str
     "shardrun is missing",
     91,
     "",
-    `Host "hosta" has no shardrun in /opt/it's here. Install it there, or say where it is on the other hosts with --prefix DIRECTORY.`,
+    `Host "hosta" has no shardrun in /opt/it's here. Install it there, say where it is on the other hosts with --prefix DIRECTORY, or have it copied there with --push.`,
   ],
   [
     "Node is missing",
