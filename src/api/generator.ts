@@ -72,7 +72,7 @@ export class Generator implements AsyncDisposable {
       return new Generator(undefined);
     }
     // Read here first, so that a bad model is refused before any other rank hears of it, or is started.
-    const model = await loadModel(modelPath);
+    const model = await loadModel(modelPath, { maxContext: options.maxContext });
     const maxContext = resolveMaxContext(model, options.maxContext);
     const engine = await openEngine(options);
     try {

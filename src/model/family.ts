@@ -29,7 +29,7 @@ export interface FamilyModel {
 
 export interface BuildOptions {
   /** Limits the context below what config.json allows, which keeps position tables and caches small. */
-  readonly maxContext?: number;
+  readonly maxContext?: number | undefined;
 }
 
 export interface Family {

@@ -13,41 +13,96 @@ export interface RotaryTables {
   readonly sin: Float32Array;
 }
 
-/** The angle per position of each of the headDim/2 pairs, unscaled. */
-export function plainFrequencies(theta: number, headDim: number): Float32Array {
-  return Float32Array.from({ length: headDim / 2 }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)));
+/** How heads are turned. */
+export interface Rotation {
+  /** The angle per position of each pair, [rotaryDim/2]. */
+  readonly frequencies: Float32Array;
+  /** Factor of cos and sin. */
+  readonly scale: number;
 }
 
 /**
- * The angle per position of each of the headDim/2 pairs, from rope_theta and rope_scaling.
- * @param parameters what transformers 5 writes in their place
- * @throws {ModelError} when the scaling is of a kind that is not supported, or only a part of each head is to be turned.
+ * How many elements of a head are turned.
+ * @throws {ModelError} when the number is odd, 0, or larger than a head
  */
-export function readRotaryFrequencies(
-  config: Settings,
-  headDim: number,
-  parameters = config.section("rope_parameters"),
-): Float32Array {
-  for (const place of [config, parameters]) {
-    if (place?.has("partial_rotary_factor") && place.positive("partial_rotary_factor") !== 1) {
-      place.refuse("partial_rotary_factor", "whole heads are turned.");
-    }
+export function readRotaryDim(config: Settings, headDim: number): number {
+  const places = [config, config.section("rope_parameters")];
+  const place = places.find((candidate) => candidate?.has("partial_rotary_factor"));
+  const rotaryDim = place === undefined ? headDim : Math.floor(headDim * place.positive("partial_rotary_factor"));
+  if (rotaryDim % 2 !== 0 || rotaryDim === 0 || rotaryDim > headDim) {
+    place?.refuse("partial_rotary_factor", `it would turn ${rotaryDim} of ${headDim} elements of a head.`);
   }
-  const frequencies = plainFrequencies((parameters ?? config).positive("rope_theta", 10000), headDim);
+  return rotaryDim;
+}
+
+/** The unscaled rotation; each wave may be longer by a factor of its own. */
+export function plainRotation(theta: number, rotaryDim: number, factors?: readonly number[]): Rotation {
+  const frequencies = Float32Array.from({ length: rotaryDim / 2 }, (_, i) => {
+    const period = Math.fround(theta ** ((2 * i) / rotaryDim));
+    return 1 / (factors === undefined ? period : Math.fround(Math.fround(factors[i]!) * period));
+  });
+  return { frequencies, scale: 1 };
+}
+
+/**
+ * The rotation of rope_theta and rope_scaling.
+ * @param maxPositions the context, on which a "longrope" depends
+ * @param parameters what transformers 5 writes in their place
+ * @throws {ModelError} when the scaling is of a kind that is not supported
+ */
+export function readRotation(
+  config: Settings,
+  rotaryDim: number,
+  maxPositions: number,
+  parameters = config.section("rope_parameters"),
+): Rotation {
+  const theta = (parameters ?? config).positive("rope_theta", 10000);
+  const plain = plainRotation(theta, rotaryDim);
   const scaling = parameters ?? config.section("rope_scaling");
-  if (scaling === undefined) return frequencies;
-  // "type" is how older checkpoints spell it.
-  const typeKey = scaling.has("rope_type") ? "rope_type" : "type";
-  switch (scaling.choice(typeKey, ["default", "linear", "llama3"])) {
+  if (scaling === undefined) return plain;
+  switch (readKind(scaling)) {
     case "default":
-      return frequencies;
+      return plain;
     case "linear": {
       const factor = scaling.positive("factor");
-      return frequencies.map((frequency) => frequency / factor);
+      return { ...plain, frequencies: plain.frequencies.map((frequency) => frequency / factor) };
     }
     case "llama3":
-      return scaleLikeLlama3(frequencies, scaling);
+      return { ...plain, frequencies: scaleLikeLlama3(plain.frequencies, scaling) };
+    case "longrope":
+    case "su": {
+      const original = readOriginalContext(config)!;
+      const key = maxPositions > original ? "long_factor" : "short_factor";
+      const rotation = plainRotation(theta, rotaryDim, scaling.positives(key, rotaryDim / 2));
+      return { ...rotation, scale: readLongScale(config, scaling, original) };
+    }
   }
+}
+
+const KINDS = ["default", "linear", "llama3", "longrope", "su"] as const;
+
+/** "type" is how older checkpoints spell it, and "su" what they call longrope. */
+function readKind(scaling: Settings): (typeof KINDS)[number] {
+  return scaling.choice(scaling.has("rope_type") ? "rope_type" : "type", KINDS);
+}
+
+/**
+ * The context that a model with a "longrope" was trained with first: up to there one list of factors holds, beyond it another.
+ * Undefined for other models.
+ */
+export function readOriginalContext(config: Settings): number | undefined {
+  const scaling = config.section("rope_parameters") ?? config.section("rope_scaling");
+  const saysKind = scaling !== undefined && (scaling.has("rope_type") || scaling.has("type"));
+  if (!saysKind || !/^(longrope|su)$/.test(readKind(scaling))) return undefined;
+  const key = "original_max_position_embeddings";
+  return (scaling.has(key) ? scaling : config).integer(key);
+}
+
+/** Longer contexts make attention flatter, for which larger q and k make up. @see https://arxiv.org/abs/2402.13753 */
+function readLongScale(config: Settings, scaling: Settings, original: number): number {
+  if (scaling.has("attention_factor")) return scaling.positive("attention_factor");
+  const factor = config.integer("max_position_embeddings") / original;
+  return factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
 }
 
 /** Long waves are stretched by `factor`, short ones kept, those between blended. */
@@ -72,10 +127,12 @@ function scaleLikeLlama3(frequencies: Float32Array, scaling: Settings): Float32A
 const MAX_TABLE_BYTES = 2 ** 30;
 
 /**
- * The tables for positions 0 .. maxPositions-1. Padding pairs are zero, so whatever they are turned by stays zero.
+ * The tables for positions 0 .. maxPositions-1. Padding pairs are zero, so whatever they are turned by stays zero; what a
+ * head has beside the turned pairs keeps its value.
  * @throws {ModelError} when a very long context would make them larger than MAX_TABLE_BYTES.
  */
-export function computeRotaryTables(frequencies: Float32Array, layout: HeadLayout, maxPositions: number): RotaryTables {
+export function computeRotaryTables(rotation: Rotation, layout: HeadLayout, maxPositions: number): RotaryTables {
+  const { frequencies, scale } = rotation;
   const width = layout.paddedHeadDim / 2;
   const numBytes = 2 * maxPositions * width * Float32Array.BYTES_PER_ELEMENT;
   if (numBytes > MAX_TABLE_BYTES) {
@@ -87,11 +144,13 @@ export function computeRotaryTables(frequencies: Float32Array, layout: HeadLayou
   const cos = new Float32Array(maxPositions * width);
   const sin = new Float32Array(maxPositions * width);
   for (let position = 0; position < maxPositions; position++) {
+    const row = position * width;
     for (let i = 0; i < frequencies.length; i++) {
       const angle = Math.fround(position * frequencies[i]!);
-      cos[position * width + i] = Math.cos(angle);
-      sin[position * width + i] = Math.sin(angle);
+      cos[row + i] = Math.cos(angle) * scale;
+      sin[row + i] = Math.sin(angle) * scale;
     }
+    cos.fill(1, row + frequencies.length, row + layout.headDim / 2);
   }
   return { cos, sin };
 }

@@ -101,6 +101,16 @@ export class Settings {
     return value;
   }
 
+  /** A list of `count` finite numbers above 0. */
+  positives(key: string, count: number): number[] {
+    const values = this.raw(key);
+    const isPositive = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value) && value > 0;
+    if (!Array.isArray(values) || values.length !== count || !values.every(isPositive)) {
+      this.fail(key, `a list of ${count} numbers above 0`);
+    }
+    return values as number[];
+  }
+
   /** A finite number of at least 0. */
   number(key: string, fallback: number): number {
     const value = this.raw(key) ?? fallback;

@@ -54,7 +54,7 @@ export const generate: Program = {
     const directory = readModelDirectory(options);
     const loadOptions = readLoadOptions(options);
     checkLoadOptions(directory, loadOptions);
-    const model = await loadModel(directory);
+    const model = await loadModel(directory, { maxContext: loadOptions.maxContext });
     const maxContext = resolveMaxContext(model, loadOptions.maxContext);
     resolveGenerationOptions(model, readDecoding(options));
     if (!readsStandardInput(options)) {

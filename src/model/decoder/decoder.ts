@@ -91,10 +91,10 @@ function addNormWeight(parts: DecoderParts, name: string): string {
 /** Each pair of tables is made once, for whichever layer comes first. */
 function makeRotaryTables({ graph, sizes, heads }: DecoderParts): (rotary: RotaryDesign) => RotaryTableNames {
   const made = new Map<string, RotaryTableNames>();
-  return ({ name, frequencies }) => {
+  return ({ name, ...rotation }) => {
     const known = made.get(name);
     if (known !== undefined) return known;
-    const tables = computeRotaryTables(frequencies, heads, sizes.maxPositions);
+    const tables = computeRotaryTables(rotation, heads, sizes.maxPositions);
     const shape = [sizes.maxPositions, heads.paddedHeadDim / 2];
     const names = {
       cos: graph.constant(`${name}.cos`, shape, tables.cos),

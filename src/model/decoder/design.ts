@@ -4,7 +4,7 @@
  * running sums) is not said here but done there.
  */
 import type { Activation } from "../activation.ts";
-import { readRotaryFrequencies } from "../rotary.ts";
+import { readRotaryDim, readRotation, type Rotation } from "../rotary.ts";
 import type { Settings } from "../settings.ts";
 import type { ModelSizes } from "../family.ts";
 
@@ -51,15 +51,14 @@ export interface LayerNorms {
 }
 
 /** One pair of tables, shared by all layers that name it. */
-export interface RotaryDesign {
+export interface RotaryDesign extends Rotation {
   readonly name: string;
-  /** Angle per position of each pair, [H/2]. */
-  readonly frequencies: Float32Array;
 }
 
 /** Llama without any option; families change what differs. */
 export function plainDesign(config: Settings, sizes: ModelSizes): DecoderDesign {
-  const rotary = { name: "rotary", frequencies: readRotaryFrequencies(config, sizes.headDim) };
+  const rotaryDim = readRotaryDim(config, sizes.headDim);
+  const rotary = { name: "rotary", ...readRotation(config, rotaryDim, sizes.maxPositions) };
   return {
     norms: { beforeAttention: "input_layernorm", beforeFeedForward: "post_attention_layernorm" },
     epsilon: config.positive("rms_norm_eps", 1e-6),

@@ -2,6 +2,7 @@
 import { ModelError } from "../../errors.ts";
 import { limitContext, type BuildOptions, type ModelSizes } from "../family.ts";
 import { layOutHeads, type HeadLayout } from "../head-padding.ts";
+import { readOriginalContext, readRotaryDim } from "../rotary.ts";
 import type { Settings } from "../settings.ts";
 
 /**
@@ -27,7 +28,8 @@ export function readDecoderSizes(config: Settings, options: BuildOptions): { siz
   if (headDim % 2 !== 0) {
     throw new ModelError(`Heads of size ${headDim} in "${config.file}": rotary positions need an even size.`);
   }
-  const heads = layOutHeads(headDim, true);
+  const heads = layOutHeads(headDim, readRotaryDim(config, headDim));
+  const maxContext = options.maxContext ?? readOriginalContext(config);
   const sizes = {
     vocabSize: config.integer("vocab_size"),
     hiddenSize,
@@ -37,7 +39,7 @@ export function readDecoderSizes(config: Settings, options: BuildOptions): { siz
     numKeyValueHeads,
     headDim,
     paddedHeadDim: heads.paddedHeadDim,
-    maxPositions: limitContext(config.integer("max_position_embeddings"), options),
+    maxPositions: limitContext(config.integer("max_position_embeddings"), { maxContext }),
   };
   return { sizes, heads };
 }

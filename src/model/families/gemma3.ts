@@ -5,7 +5,7 @@
  */
 import { decoderFamily } from "../decoder/decoder.ts";
 import { readWindows } from "../decoder/windows.ts";
-import { plainFrequencies, readRotaryFrequencies } from "../rotary.ts";
+import { plainRotation, readRotaryDim, readRotation } from "../rotary.ts";
 import { gemma2Design } from "./gemma2.ts";
 
 /** The text part of the Gemma 3 family. */
@@ -29,20 +29,19 @@ export const gemma3 = decoderFamily({
     const window = readWindows(config, sizes.numHiddenLayers, (layer) => (layer + 1) % pattern !== 0);
 
     const parameters = config.section("rope_parameters");
-    const far = readRotaryFrequencies(config, sizes.headDim, parameters?.section("full_attention"));
-    const nearTheta = parameters?.section("sliding_attention") ?? config;
-    const near = plainFrequencies(
-      nearTheta.positive(nearTheta === config ? "rope_local_base_freq" : "rope_theta", 10_000),
-      sizes.headDim,
+    const rotaryDim = readRotaryDim(config, sizes.headDim);
+    const far = readRotation(config, rotaryDim, sizes.maxPositions, parameters?.section("full_attention"));
+    const near = plainRotation(
+      parameters?.section("sliding_attention")?.positive("rope_theta") ??
+        config.positive("rope_local_base_freq", 10_000),
+      rotaryDim,
     );
     return {
       ...gemma2Design(config, sizes),
       normalisesHeads: true,
       window,
       rotary: (layer) =>
-        window(layer) === undefined
-          ? { name: "rotary", frequencies: far }
-          : { name: "rotary.window", frequencies: near },
+        window(layer) === undefined ? { name: "rotary", ...far } : { name: "rotary.window", ...near },
     };
   },
 });

@@ -73,7 +73,7 @@ function readSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes
       `"n_embd" ${hiddenSize} in "${config.file}" must be a multiple of "n_head" ${numAttentionHeads}.`,
     );
   }
-  const heads = layOutHeads(hiddenSize / numAttentionHeads, false);
+  const heads = layOutHeads(hiddenSize / numAttentionHeads, 0);
   const sizes = {
     vocabSize: config.integer("vocab_size", 50257),
     hiddenSize,

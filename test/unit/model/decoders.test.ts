@@ -185,6 +185,19 @@ test("phi3: the stored tensors are packed already", async () => {
   });
 });
 
+test("phi3: the context is that of the first training unless more is asked for", async () => {
+  const directory = mkdtempSync(join(root, "model-"));
+  const factors = { short_factor: [1, 1, 1, 1], long_factor: [2, 2, 2, 2] };
+  const config = phi3({ original_max_position_embeddings: 32, rope_scaling: { type: "longrope", ...factors } });
+  writeCheckpoint(directory, { config });
+  const contextOf = async (maxContext?: number): Promise<number> =>
+    (await loadModel(directory, { maxContext })).config.maxPositions;
+  expect(await contextOf()).toBe(32);
+  expect(await contextOf(16)).toBe(16);
+  expect(await contextOf(48)).toBe(48);
+  expect(await contextOf(1000)).toBe(64);
+});
+
 describe("refusals", () => {
   test.each<[string, Config, Config, (file: string) => string]>([
     [
@@ -227,12 +240,6 @@ describe("refusals", () => {
       { use_bidirectional_attention: true },
       (file) =>
         `"use_bidirectional_attention": true in "${file}" is not supported: a text is generated from left to right.`,
-    ],
-    [
-      "heads of which a part is turned",
-      phi3(),
-      { partial_rotary_factor: 0.5 },
-      (file) => `"partial_rotary_factor": 0.5 in "${file}" is not supported: whole heads are turned.`,
     ],
   ])("%s", async (_, config, change, message) => {
     const directory = mkdtempSync(join(root, "model-"));

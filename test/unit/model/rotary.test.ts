@@ -1,11 +1,12 @@
 import { describe, expect, test } from "@jest/globals";
 import { ModelError } from "../../../src/errors.ts";
-import { layOutHeads } from "../../../src/model/head-padding.ts";
-import { computeRotaryTables, readRotaryFrequencies } from "../../../src/model/rotary.ts";
+import type { WeightSource } from "../../../src/model/graph.ts";
+import { layOutHeads, padHeads } from "../../../src/model/head-padding.ts";
+import { computeRotaryTables, readOriginalContext, readRotaryDim, readRotation } from "../../../src/model/rotary.ts";
 import { Settings } from "../../../src/model/settings.ts";
 
 const frequencies = (config: Record<string, unknown>, headDim = 8): number[] => [
-  ...readRotaryFrequencies(new Settings("config.json", config), headDim),
+  ...readRotation(new Settings("config.json", config), headDim, 64).frequencies,
 ];
 const rounded = (values: number[]): number[] => values.map((value) => Number(value.toPrecision(6)));
 
@@ -56,11 +57,11 @@ describe("frequencies", () => {
   test.each<[Record<string, unknown>, string]>([
     [
       { rope_scaling: { rope_type: "yarn", factor: 4 } },
-      '"rope_scaling.rope_type" in "config.json": expected one of "default", "linear", "llama3", received "yarn".',
+      '"rope_scaling.rope_type" in "config.json": expected one of "default", "linear", "llama3", "longrope", "su", received "yarn".',
     ],
     [
       { rope_scaling: { type: "dynamic", factor: 4 } },
-      '"rope_scaling.type" in "config.json": expected one of "default", "linear", "llama3", received "dynamic".',
+      '"rope_scaling.type" in "config.json": expected one of "default", "linear", "llama3", "longrope", "su", received "dynamic".',
     ],
     [
       { rope_scaling: { type: "linear", factor: 0 } },
@@ -79,20 +80,96 @@ describe("frequencies", () => {
       '"low_freq_factor" 4 in "config.json" must be below "high_freq_factor" 4. Check the rope scaling.',
     ],
     [
-      { partial_rotary_factor: 0.5 },
-      '"partial_rotary_factor": 0.5 in "config.json" is not supported: whole heads are turned.',
-    ],
-    [
-      { rope_parameters: { partial_rotary_factor: 0.25 } },
-      '"rope_parameters.partial_rotary_factor": 0.25 in "config.json" is not supported: whole heads are turned.',
+      { rope_scaling: { type: "longrope", short_factor: [1, 1, 1] }, original_max_position_embeddings: 64 },
+      '"rope_scaling.short_factor" in "config.json": expected a list of 4 numbers above 0, received [1,1,1].',
     ],
   ])("%j is refused", (config, message) => {
     expect(() => frequencies(config)).toThrow(new ModelError(message));
   });
 });
 
+describe("longrope", () => {
+  const config = {
+    rope_theta: 16,
+    max_position_embeddings: 4096,
+    original_max_position_embeddings: 64,
+    rope_scaling: { type: "su", short_factor: [1, 1, 1, 2], long_factor: [1, 2, 4, 8] },
+  };
+  const settings = (change: Record<string, unknown> = {}): Settings =>
+    new Settings("config.json", { ...config, ...change });
+
+  test("short contexts have one list of factors, longer ones another", () => {
+    expect(readOriginalContext(settings())).toBe(64);
+    expect(rounded([...readRotation(settings(), 8, 64).frequencies])).toEqual([1, 0.5, 0.25, 0.0625]);
+    expect(rounded([...readRotation(settings(), 8, 65).frequencies])).toEqual([1, 0.25, 0.0625, 0.015625]);
+  });
+
+  test("cos and sin grow with the stretch of the context, unless attention_factor says otherwise", () => {
+    const grown = Math.sqrt(1 + Math.log(64) / Math.log(64));
+    expect(readRotation(settings(), 8, 64).scale).toBeCloseTo(grown, 12);
+    expect(readRotation(settings({ max_position_embeddings: 64 }), 8, 64).scale).toBe(1);
+    const scaling = { ...config.rope_scaling, attention_factor: 1.5 };
+    expect(readRotation(settings({ rope_scaling: scaling }), 8, 64).scale).toBe(1.5);
+  });
+
+  test("other models have no such context", () => {
+    expect(readOriginalContext(settings({ rope_scaling: null }))).toBeUndefined();
+    expect(readOriginalContext(settings({ rope_scaling: { type: "linear", factor: 2 } }))).toBeUndefined();
+  });
+});
+
+describe("heads of which a part is turned", () => {
+  const dimOf = (config: Record<string, unknown>): number => readRotaryDim(new Settings("config.json", config), 16);
+
+  test("the share is rounded down", () => {
+    expect(dimOf({})).toBe(16);
+    expect(dimOf({ partial_rotary_factor: 0.75 })).toBe(12);
+    expect(dimOf({ rope_parameters: { partial_rotary_factor: 0.3 } })).toBe(4);
+  });
+
+  test.each([
+    [{ partial_rotary_factor: 0.2 }, '"partial_rotary_factor": 0.2', 3],
+    [{ partial_rotary_factor: 1.25 }, '"partial_rotary_factor": 1.25', 20],
+    [{ rope_parameters: { partial_rotary_factor: 0.01 } }, '"rope_parameters.partial_rotary_factor": 0.01', 0],
+  ])("%j is refused", (config, what, rotaryDim) => {
+    expect(() => dimOf(config)).toThrow(
+      new ModelError(`${what} in "config.json" is not supported: it would turn ${rotaryDim} of 16 elements of a head.`),
+    );
+  });
+
+  test("laid out, turned by the tables as the kernel turns whole heads, and laid back they are what was asked for", () => {
+    const [headDim, rotaryDim, position] = [12, 8, 5];
+    const layout = layOutHeads(headDim, rotaryDim);
+    const frequencies = Float32Array.from([1, 0.5, 0.25, 0.125]);
+    const { cos, sin } = computeRotaryTables({ frequencies, scale: 1.5 }, layout, position + 1);
+    const half = layout.paddedHeadDim / 2;
+    const head = Array.from({ length: headDim }, (_, i) => Math.sin(i + 1));
+    const places = padHeads({ kind: "file", file: "", offset: 0, dataType: "float32", shape: [headDim] }, 0, 1, layout);
+    const order = (places as Extract<WeightSource, { kind: "take" }>).runs.flatMap((run) =>
+      "zeros" in run
+        ? Array<number>(run.zeros).fill(-1)
+        : Array.from({ length: run.end - run.begin }, (_, i) => run.begin + i),
+    );
+    const laidOut = order.map((i) => (i === -1 ? 0 : head[i]!));
+    const turned = laidOut.map((value, i) => {
+      const [c, s] = [cos, sin].map((table) => table[position * half + (i % half)]!);
+      return value * c! + (i < half ? -laidOut[i + half]! : laidOut[i - half]!) * s!;
+    });
+    head.forEach((value, i) => {
+      const angle = position * (frequencies[i % 4] ?? 0);
+      const partner = i < 4 ? -head[i + 4]! : head[i - 4]!;
+      const expected = i < rotaryDim ? 1.5 * (value * Math.cos(angle) + partner * Math.sin(angle)) : value;
+      expect(turned[order.indexOf(i)]).toBeCloseTo(expected, 6);
+    });
+  });
+});
+
 test("tables hold cos and sin of position * frequency, and zeros for padding", () => {
-  const { cos, sin } = computeRotaryTables(Float32Array.from([1, 0.5]), layOutHeads(4, true), 3);
+  const { cos, sin } = computeRotaryTables(
+    { frequencies: Float32Array.from([1, 0.5]), scale: 1 },
+    layOutHeads(4, 4),
+    3,
+  );
   expect(cos).toHaveLength(3 * 8);
   const pad = [0, 0, 0, 0, 0, 0];
   expect(Array.from(cos, (value) => Number(value.toFixed(6)))).toEqual(
@@ -104,8 +181,8 @@ test("tables hold cos and sin of position * frequency, and zeros for padding", (
 });
 
 test("tables of an absurd context are refused", () => {
-  const layout = layOutHeads(128, true);
-  expect(() => computeRotaryTables(new Float32Array(64), layout, 10_000_000)).toThrow(
+  const layout = layOutHeads(128, 128);
+  expect(() => computeRotaryTables({ frequencies: new Float32Array(64), scale: 1 }, layout, 10_000_000)).toThrow(
     new ModelError(
       "Rotary tables of 10000000 positions and 64 frequencies would take 5120000000 bytes, more than 1073741824. " +
         "Pass a smaller maxContext.",

@@ -71,6 +71,7 @@ const CONFIGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     hidden_size: 32,
     num_attention_heads: 8,
     num_key_value_heads: 2,
+    partial_rotary_factor: 0.5,
   },
 };
 
