@@ -72,6 +72,7 @@ export class Generator implements AsyncDisposable {
       return new Generator(undefined);
     }
     // Read here first, so that a bad model is refused before any other rank hears of it, or is started.
+    const { computeType, blockSize } = options;
     const model = await loadModel(modelPath, { maxContext: options.maxContext });
     const maxContext = resolveMaxContext(model, options.maxContext);
     const engine = await openEngine(options);
@@ -81,6 +82,8 @@ export class Generator implements AsyncDisposable {
         kind: "load",
         load: {
           directory,
+          computeType,
+          blockSize,
           vocabSize: config.vocabSize,
           maxContext,
           intraThreads: resolveThreads(options, engine),

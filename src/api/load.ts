@@ -1,6 +1,7 @@
 /** The options of Generator.load: checked, and turned into an engine to load the model on. */
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
+import { BLOCK_SIZES, COMPUTE_TYPES, type ComputeType } from "../model/compute-type.ts";
 import { resolveIntraThreads } from "../execute/threads.ts";
 import { environment, shareWorld, startAlone, startWithLocalFollowers, type EngineOfModel } from "./world.ts";
 
@@ -15,8 +16,10 @@ export interface LoadOptions {
   readonly tensorParallel?: boolean | number;
   /** Batches that run at the same time: 1 for now. */
   readonly interThreads?: number;
-  /** "float32", or "default", which is float32 for now. */
-  readonly computeType?: string;
+  /** How products are computed: "float32"; "int8" or "int4", with quantised matrices; "default", which is float32. */
+  readonly computeType?: ComputeType | undefined;
+  /** Of int4: how many inputs share a scale, 32, 64, 128 or 256; 32 when left out. */
+  readonly blockSize?: number | undefined;
   /** Compute threads of each rank. 0: OMP_NUM_THREADS, else min(4, cores this rank may use); "auto": all of them. */
   readonly intraThreads?: number | "auto";
   /** Positions of a sequence, prompt and new tokens together; the model's own number when left out. */
@@ -36,6 +39,12 @@ interface Rule {
 
 const isPositive = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0;
 
+/** "a", "b" or "c" */
+function listChoices(choices: readonly unknown[]): string {
+  const quoted = choices.map((choice) => JSON.stringify(choice));
+  return `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
+}
+
 const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
   device: { accepts: '"cpu" or "auto"', check: (value) => value === "cpu" || value === "auto" },
   tensorParallel: {
@@ -44,8 +53,12 @@ const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
   },
   interThreads: { accepts: "1: several workers are not there yet", check: (value) => value === 1 },
   computeType: {
-    accepts: '"float32" or "default"',
-    check: (value) => value === "float32" || value === "default",
+    accepts: listChoices(COMPUTE_TYPES),
+    check: (value) => (COMPUTE_TYPES as readonly unknown[]).includes(value),
+  },
+  blockSize: {
+    accepts: listChoices(BLOCK_SIZES),
+    check: (value) => (BLOCK_SIZES as readonly unknown[]).includes(value),
   },
   intraThreads: {
     accepts: 'a whole number of 0 or more, or "auto"',

@@ -52,7 +52,7 @@ export class Rank {
     let files: FileFingerprint[] = [];
     let failure: Error | undefined;
     try {
-      const model = await loadModel(specification.directory, { maxContext: specification.maxContext });
+      const model = await loadModel(specification.directory, specification);
       files = await fingerprintFiles(model.files);
       const cache = this.#openCache(specification, model, files);
       shard = await ShardModel.create(model, specification, this.#communicator, cache);

@@ -2,9 +2,10 @@
  * What the leader tells the followers: one command at a time, broadcast before each thing that all ranks do together.
  * A command is JSON; the largest is a prefill chunk of some hundred token ids.
  */
+import type { ComputeOptions } from "../model/compute-type.ts";
 
 /** How a model is loaded; the same on every rank. */
-export interface ModelSpecification {
+export interface ModelSpecification extends ComputeOptions {
   readonly directory: string;
   /** Positions per cache row, prompt and new tokens together; at most as many as the model has. */
   readonly maxContext: number;

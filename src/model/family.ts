@@ -1,6 +1,7 @@
 /** What an architecture family must provide: one function from config and tensors to a graph. The table is families.ts. */
 import { UsageError } from "../errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import type { ComputeOptions } from "./compute-type.ts";
 import type { Graph } from "./graph.ts";
 import type { CacheTensor } from "./graph-builder.ts";
 import type { Settings } from "./settings.ts";
@@ -27,7 +28,7 @@ export interface FamilyModel {
   readonly cache: readonly CacheTensor[];
 }
 
-export interface BuildOptions {
+export interface BuildOptions extends ComputeOptions {
   /** Limits the context below what config.json allows, which keeps position tables and caches small. */
   readonly maxContext?: number | undefined;
 }

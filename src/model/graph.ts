@@ -97,12 +97,26 @@ export type WeightSource =
   /** The runs of `of` along `axis`, in this order (padding of head_dim, permutations). */
   | { readonly kind: "take"; readonly of: WeightSource; readonly axis: number; readonly runs: readonly Run[] };
 
+/** How a matrix is quantised into the packed form of native/kernels. Scales are those of the whole matrix, whatever part is packed. */
+export interface Packing {
+  readonly bits: 8 | 4;
+  /** Of 4 bits: inputs that share a scale. 8 bits have one scale per output. */
+  readonly blockSize: number;
+  /** Whether the source is [in, out]; else [out, in]. */
+  readonly isTransposed: boolean;
+  /** Which of the source's inputs are packed, in this order. */
+  readonly inputs: readonly { readonly begin: number; readonly end: number }[];
+}
+
 /** A constant of the graph. `dataType` and `shape` are what the graph sees (whole model, no rank). */
 export interface Weight {
   readonly name: string;
   readonly dataType: DataType;
+  /** Of a packed matrix: [out, in] in numbers; kernels see its bytes. */
   readonly shape: readonly number[];
   readonly source: WeightSource;
+  /** Set when the bytes are not the source's but its packed form; dataType is "uint8" then. */
+  readonly packing?: Packing;
 }
 
 /** A whole model, or one rank's shard of it. Nodes are in topological order. */

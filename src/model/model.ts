@@ -9,6 +9,7 @@ import { readConfig, readGenerationSettings, resolveGenerationConfig, type Gener
 import { findFamily } from "./families.ts";
 import type { BuildOptions, FamilyModel } from "./family.ts";
 import { openGguf, type GgufModel } from "./gguf/open.ts";
+import { quantizeGraph } from "./quantize.ts";
 import { directoryTokenizer } from "./tokenizer-source.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
@@ -38,6 +39,7 @@ export async function loadModel(modelPath: string, options: BuildOptions = {}): 
   checkpoint.refuseUnused(family.ignorableTensors);
   return {
     ...built,
+    graph: quantizeGraph(built.graph, options),
     directory: path,
     files,
     family: family.modelType,

@@ -7,7 +7,8 @@ import { lstatSync } from "node:fs";
 import { open, writeFile, type FileHandle } from "node:fs/promises";
 import { basename, dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import type { Graph, Weight } from "./graph.ts";
-import { countWeightBytes, encodeModel, isEmbedded, type ExternalBytes } from "./onnx-format.ts";
+import { encodeModel, isEmbedded, type ExternalBytes } from "./onnx-format.ts";
+import { countWeightBytes } from "./packed-layout.ts";
 
 /** Readers may map the second file, so weights begin at multiples of this. */
 const ALIGNMENT_BYTES = 64;

@@ -13,15 +13,8 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from "./generated/onnx.ts";
-import {
-  DATA_TYPE_BYTES,
-  type Attribute,
-  type DataType,
-  type Graph,
-  type GraphNode,
-  type GraphValue,
-  type Weight,
-} from "./graph.ts";
+import type { Attribute, DataType, Graph, GraphNode, GraphValue, Weight } from "./graph.ts";
+import { countWeightBytes, storedShape } from "./packed-layout.ts";
 
 const IR_VERSION = 10n;
 
@@ -54,7 +47,7 @@ const HANDED_OVER: ExternalBytes = { location: "null", offset: 0 };
 
 /** Whether a weight's bytes lie in the model itself; a session must be handed all others. */
 export function isEmbedded(weight: Weight): boolean {
-  return weight.source.kind === "inline" && weight.source.dataType === weight.dataType;
+  return weight.source.kind === "inline" && weight.source.dataType === weight.dataType && weight.packing === undefined;
 }
 
 /**
@@ -77,14 +70,14 @@ export function encodeModel(graph: Graph, locate: (weight: Weight) => ExternalBy
   return ModelProto.encode(model).finish();
 }
 
-/** Bytes of a weight in its own data type. */
-export function countWeightBytes({ shape, dataType }: Weight): number {
-  return shape.reduce((product, size) => product * size, DATA_TYPE_BYTES[dataType]);
-}
-
 function encodeWeight(weight: Weight, locate: (weight: Weight) => ExternalBytes): TensorProto {
-  const { name, shape, dataType, source } = weight;
-  const declaration = { name, dims: shape.map(BigInt), dataType: ONNX_DATA_TYPES[dataType], externalData: [] };
+  const { name, dataType, source } = weight;
+  const declaration = {
+    name,
+    dims: storedShape(weight).map(BigInt),
+    dataType: ONNX_DATA_TYPES[dataType],
+    externalData: [],
+  };
   if (source.kind === "inline" && isEmbedded(weight)) return { ...declaration, rawData: source.bytes };
   const { location, offset } = locate(weight);
   return {

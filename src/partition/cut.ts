@@ -13,8 +13,8 @@ import { joinRuns, scaleRuns, shiftRuns, type Stretch } from "./runs.ts";
 export type Cut =
   /** A variable: units that are dealt on their own. Two are the same only when they are the same object, or unified. */
   | { readonly kind: "units"; readonly count: number }
-  /** Each index of `of` stands for `by` neighbours. */
-  | { readonly kind: "scaled"; readonly of: Cut; readonly by: number }
+  /** Each index of `of` stands for `by` neighbours, the last one for what is left of `size`. */
+  | { readonly kind: "scaled"; readonly of: Cut; readonly by: number; readonly size: number }
   /** Parts behind each other on one axis, each dealt on its own. */
   | { readonly kind: "packed"; readonly parts: readonly Cut[] }
   /** The key/value heads that the query heads `of` read; several ranks may hold the same one. */
@@ -25,9 +25,14 @@ export function units(count: number): Cut {
   return { kind: "units", count };
 }
 
-/** `by` neighbouring indices for each index of `of`. */
-export function scaled(of: Cut, by: number): Cut {
-  return by === 1 ? of : { kind: "scaled", of, by };
+/** `by` neighbouring indices for each index of `of`; fewer for the last one if `size` says so. */
+export function scaled(of: Cut, by: number, size = axisSize(of) * by): Cut {
+  return by === 1 ? of : { kind: "scaled", of, by, size };
+}
+
+/** Blocks of `by` neighbours of an axis, the last one perhaps shorter. */
+export function blocks(size: number, by: number): Cut {
+  return scaled(units(Math.ceil(size / by)), by, size);
 }
 
 /** Parts behind each other. */
@@ -41,7 +46,7 @@ export function axisSize(cut: Cut): number {
     case "units":
       return cut.count;
     case "scaled":
-      return axisSize(cut.of) * cut.by;
+      return cut.size;
     case "packed":
       return cut.parts.reduce((sum, part) => sum + axisSize(part), 0);
     case "keyValueHeads":
@@ -66,7 +71,7 @@ export class Cuts {
     if (b.kind === "units") return this.#bind(b, a);
     if (a.kind === "scaled" && b.kind === "scaled") {
       if (a.by < b.by) return this.unify(b, a);
-      return a.by % b.by === 0 && this.unify(scaled(a.of, a.by / b.by), b.of);
+      return a.by % b.by === 0 && this.unify(scaled(a.of, a.by / b.by, axisSize(b.of)), b.of);
     }
     if (a.kind === "packed" && b.kind === "packed") {
       return (
@@ -137,7 +142,7 @@ export class Cuts {
       case "units":
         return dealUnits(found.count, rankWeights);
       case "scaled":
-        return this.deal(found.of, rankWeights).map((runs) => scaleRuns(runs, found.by));
+        return this.deal(found.of, rankWeights).map((runs) => scaleRuns(runs, found.by, found.size));
       case "keyValueHeads":
         return this.deal(found.of, rankWeights).map((heads) => dealKeyValueHeads(heads, found.groupSize));
       case "packed": {

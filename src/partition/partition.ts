@@ -3,11 +3,12 @@
  * indices, and the plan is written down. The same graph and world give the same plan on every rank.
  */
 import { PartitionError } from "../errors.ts";
-import { DATA_TYPE_BYTES, type Dimension, type Graph, type GraphNode, type Weight } from "../model/graph.ts";
+import type { Dimension, Graph, Weight } from "../model/graph.ts";
+import { countWeightBytes } from "../model/packed-layout.ts";
 import { readIntegers } from "./constants.ts";
 import type { Cut } from "./cut.ts";
 import {
-  localShape,
+  cutWeight,
   wayOfReading,
   type CollectivePlan,
   type NodePlan,
@@ -17,7 +18,7 @@ import {
   type WeightPlan,
 } from "./plan.ts";
 import { propagate } from "./propagate.ts";
-import { REPLICATE, type Flow, type Layout } from "./rule.ts";
+import { PARTIAL, REPLICATE, type Flow, type Layout, type Step } from "./rule.ts";
 import { countIndices, type Stretch } from "./runs.ts";
 import { separateBias } from "./separate-bias.ts";
 import { inferShapes, type Shape } from "./shapes.ts";
@@ -38,16 +39,16 @@ export function partition(graph: Graph, world: World): Plan {
   const rankWeights = checkWorld(world);
   const { worldSize } = world;
   const separated = separateBias(graph);
-  const shapes = inferShapes(separated);
-  const walk = propagate(separated, shapes, worldSize);
+  const walk = propagate(separated, inferShapes(separated), worldSize);
+  const shapes = inferShapes({ ...separated, nodes: walk.steps.map(({ node }) => node) });
   const deal = dealOnce(walk, rankWeights);
   return {
     worldSize,
     values: new Map([...walk.layouts].map(([name, layout]) => [name, settle(layout, deal)])),
     shapes,
-    nodes: separated.nodes.map((node, i) => planNode(node, walk.flows[i]!, worldSize, deal)),
+    nodes: walk.steps.map((step) => planNode(step, worldSize, deal)),
     weights: planWeights(separated, walk, worldSize, deal),
-    collectives: planCollectives(separated, walk, shapes),
+    collectives: planCollectives(walk, shapes),
   };
 }
 
@@ -67,20 +68,20 @@ function dealOnce({ cuts }: Walk, rankWeights: readonly number[]): Deal {
 function settle(layout: Layout, deal: Deal): Sharding {
   switch (layout.kind) {
     case "Replicate":
-      return layout;
     case "Partial":
-      return { kind: "Partial", op: "sum" };
+      return layout;
     case "Shard":
       return { kind: "Shard", axis: layout.axis, runs: deal(layout.cut) };
   }
 }
 
-function planNode(node: GraphNode, flow: Flow, worldSize: number, deal: Deal): NodePlan {
+function planNode({ node, flow }: Step, worldSize: number, deal: Deal): NodePlan {
   const { reads, writes, attributes = {}, constants = {} } = flow;
   const count = (size: number | Cut, rank: number): number =>
     typeof size === "number" ? size : countIndices(deal(size)[rank] ?? []);
   const ranks = Array.from({ length: worldSize }, (_, rank) => rank);
   return {
+    node,
     inputs: node.inputs.map((_, i) => settle(reads[i] ?? REPLICATE, deal)),
     outputs: node.outputs.map((_, i) => settle(writes[i] ?? REPLICATE, deal)),
     attributes: mapValues(attributes, (cut) => ranks.map((rank) => count(cut, rank))),
@@ -99,8 +100,7 @@ function mapValues<Value, Result>(
 function planWeights(graph: Graph, walk: Walk, worldSize: number, deal: Deal): WeightPlan[] {
   const plans = new Map<string, WeightPlan>();
   const waysOf = new Map<string, number>();
-  graph.nodes.forEach((node, n) => {
-    const flow = walk.flows[n]!;
+  for (const { node, flow, origin } of walk.steps) {
     node.inputs.forEach((name, i) => {
       const weight = graph.weights.get(name);
       // Sizes, which say how to move elements, are no weights.
@@ -114,16 +114,17 @@ function planWeights(graph: Graph, walk: Walk, worldSize: number, deal: Deal): W
       plans.set(way, {
         weight: name,
         localName: numWays === 1 ? name : `${name}/${numWays}`,
-        node: node.name,
+        node: origin.name,
         shape: weight.shape,
         dataType: weight.dataType,
+        packedBits: weight.packing?.bits,
         sharding,
         role: layout.kind === "Shard" ? roleOf(layout.cut, flow, walk) : "",
         rankBytes: Array.from({ length: worldSize }, (_, rank) => bytesOnRank(weight, sharding, rank)),
         reason: layout.kind === "Shard" ? "" : (flow.reason ?? ""),
       });
     });
-  });
+  }
   return [...plans.values()];
 }
 
@@ -132,23 +133,22 @@ function roleOf(cut: Cut, flow: Flow, { cuts, logits }: Walk): Role {
   return logits !== undefined && cuts.areRelated(cut, logits.cut) ? "vocabularyParallel" : "columnParallel";
 }
 
-function bytesOnRank({ shape, dataType }: Weight, sharding: Sharding, rank: number): number {
-  return localShape(shape, sharding, rank).reduce((bytes, size) => bytes * size, DATA_TYPE_BYTES[dataType]);
+function bytesOnRank(weight: Weight, sharding: Sharding, rank: number): number {
+  return countWeightBytes(cutWeight(weight, sharding, rank));
 }
 
 /** A collective for each value that is made whole, in the order of the nodes; the logits are, outside the graph. */
-function planCollectives(
-  graph: Graph,
-  { layouts, madeWhole, logits }: Walk,
-  shapes: ReadonlyMap<string, Shape>,
-): CollectivePlan[] {
-  return graph.nodes.flatMap((node) =>
+function planCollectives({ steps, layouts, madeWhole, logits }: Walk, shapes: ReadonlyMap<string, Shape>) {
+  return steps.flatMap(({ node, origin }) =>
     node.outputs.flatMap((value): CollectivePlan[] => {
       const insideGraph = madeWhole.has(value);
       if (!insideGraph && (value !== "logits" || logits === undefined)) return [];
-      const kind = layouts.get(value)?.kind === "Partial" ? "allReduce" : "allGather";
+      const layout = layouts.get(value);
+      const kind = layout?.kind === "Partial" ? "allReduce" : "allGather";
+      const { op, dataType } = layout?.kind === "Partial" ? layout : PARTIAL;
       const shape = shapes.get(value);
-      return [{ kind, value, node: node.name, shape, elementsPerToken: countFixed(shape ?? []), insideGraph }];
+      const elementsPerToken = countFixed(shape ?? []);
+      return [{ kind, op, dataType, value, node: origin.name, shape, elementsPerToken, insideGraph }];
     }),
   );
 }

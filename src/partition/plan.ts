@@ -2,7 +2,8 @@
  * The plan: for every weight how it is cut, for every value how it lies, where a collective goes.
  * Data only: partition.ts makes it, shard-graph.ts turns it into one rank's graph, print.ts shows it to people.
  */
-import type { DataType, Dimension } from "../model/graph.ts";
+import type { DataType, Dimension, GraphNode, Weight } from "../model/graph.ts";
+import { takeFromWeight } from "../model/packed-layout.ts";
 import { countIndices, type Stretch } from "./runs.ts";
 
 /** How a value or weight lies over the ranks (DTensor's placements). */
@@ -10,8 +11,14 @@ export type Sharding =
   | { readonly kind: "Replicate" }
   /** `axis` is cut; `runs[rank]` are that rank's indices of the whole axis, in order. */
   | { readonly kind: "Shard"; readonly axis: number; readonly runs: readonly (readonly Stretch[])[] }
-  /** Every rank holds a summand. */
-  | { readonly kind: "Partial"; readonly op: "sum" };
+  | PartialLayout;
+
+/** Every rank holds a summand, or a candidate for the maximum. */
+export interface PartialLayout {
+  readonly kind: "Partial";
+  readonly op: "sum" | "max";
+  readonly dataType: "float32" | "int32";
+}
 
 /** How a weight takes part in a cut product; "" where it is replicated. */
 export type Role = "columnParallel" | "rowParallel" | "vocabularyParallel" | "";
@@ -26,9 +33,11 @@ export interface WeightPlan {
   /** Of the whole weight. */
   readonly shape: readonly number[];
   readonly dataType: DataType;
+  /** Bits of a packed matrix's values; undefined for any other weight. */
+  readonly packedBits: 8 | 4 | undefined;
   readonly sharding: Sharding;
   readonly role: Role;
-  /** Bytes in the graph's own data type, per rank. */
+  /** Bytes as the graph reads it, per rank. */
   readonly rankBytes: readonly number[];
   /** Why it is not cut; "" when it is. */
   readonly reason: string;
@@ -36,9 +45,12 @@ export interface WeightPlan {
 
 export interface CollectivePlan {
   readonly kind: "allReduce" | "allGather";
+  /** Of an allReduce. */
+  readonly op: "sum" | "max";
+  readonly dataType: "float32" | "int32";
   /** The value that is made whole. */
   readonly value: string;
-  /** The node that produced it. */
+  /** The graph's node that produced it. */
   readonly node: string;
   /** Of the whole value; undefined where the graph does not tell. */
   readonly shape: readonly Dimension[] | undefined;
@@ -50,6 +62,7 @@ export interface CollectivePlan {
 
 /** What one node does on each rank. */
 export interface NodePlan {
+  readonly node: GraphNode;
   /** How each input is read; a value that lies otherwise is made whole first. */
   readonly inputs: readonly Sharding[];
   readonly outputs: readonly Sharding[];
@@ -65,7 +78,7 @@ export interface Plan {
   readonly values: ReadonlyMap<string, Sharding>;
   /** Of the whole values, as far as the graph tells. */
   readonly shapes: ReadonlyMap<string, readonly Dimension[]>;
-  /** One per node of `separateBias(graph)`, in its order. */
+  /** The graph's nodes in their order; a bias and the steps of an integer product are nodes of their own. */
   readonly nodes: readonly NodePlan[];
   readonly weights: readonly WeightPlan[];
   /** In the order in which every rank calls them. */
@@ -80,6 +93,11 @@ export function localShape<Size extends Dimension>(
 ): (Size | number)[] {
   if (sharding.kind !== "Shard") return [...shape];
   return shape.map((size, axis) => (axis === sharding.axis ? countIndices(sharding.runs[rank] ?? []) : size));
+}
+
+/** The weight as rank `rank` holds it. */
+export function cutWeight(weight: Weight, sharding: Sharding, rank: number): Weight {
+  return sharding.kind === "Shard" ? takeFromWeight(weight, sharding.axis, sharding.runs[rank] ?? []) : weight;
 }
 
 /** Tells apart the ways in which weights are read. */

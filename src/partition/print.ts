@@ -57,17 +57,20 @@ export function printPlan(plan: Plan): string {
 const HEADER = ["layer", "node", "weight", "sharding", "collective", "per rank"];
 
 function formatRows(plan: Plan): string[] {
-  const collectives = new Map(plan.collectives.map((collective) => [collective.node, collective]));
+  const collectives = new Map<string, CollectivePlan[]>();
+  for (const collective of plan.collectives) {
+    collectives.set(collective.node, [...(collectives.get(collective.node) ?? []), collective]);
+  }
   const layersOfRow = new Map<string, number[]>();
   for (const alike of groupAlike(plan.weights)) {
     const { node } = alike[0]!;
     const { layer, name } = splitLayer(node);
-    const row = rowOf(name, alike, collectives.get(node)).join("\t");
+    const row = rowOf(name, alike, collectives.get(node) ?? []).join("\t");
     collectives.delete(node);
     layersOfRow.set(row, [...(layersOfRow.get(row) ?? []), ...(layer === undefined ? [] : [layer])]);
   }
-  for (const collective of collectives.values()) {
-    layersOfRow.set([collective.node, "-", "-", describeCollective(collective), "-"].join("\t"), []);
+  for (const [node, left] of collectives) {
+    layersOfRow.set([node, "-", "-", describeCollectives(left), "-"].join("\t"), []);
   }
   const rows = [...layersOfRow].map(([row, layers]) => [describeLayers(layers), ...row.split("\t")]);
   return alignColumns([HEADER, ...rows]);
@@ -83,15 +86,15 @@ function groupAlike(weights: readonly WeightPlan[]): WeightPlan[][] {
   return [...groups.values()];
 }
 
-function rowOf(name: string, alike: readonly WeightPlan[], collective: CollectivePlan | undefined): string[] {
-  const { shape, sharding, role, dataType, rankBytes } = alike[0]!;
+function rowOf(name: string, alike: readonly WeightPlan[], collectives: readonly CollectivePlan[]): string[] {
+  const { shape, sharding, role, dataType, packedBits, rankBytes } = alike[0]!;
   const times = alike.length > 1 ? `${alike.length} x ` : "";
   return [
     name,
     `${times}[${shape.join(", ")}]`,
     describeSharding(sharding, role),
-    collective === undefined ? "-" : describeCollective(collective),
-    `${describeBytesPerRank(rankBytes.map((bytes) => bytes * alike.length))} ${SHORT_TYPES[dataType]}`,
+    describeCollectives(collectives),
+    `${describeBytesPerRank(rankBytes.map((bytes) => bytes * alike.length))} ${packedBits === undefined ? SHORT_TYPES[dataType] : `i${packedBits}`}`,
   ];
 }
 
@@ -131,8 +134,13 @@ function describeSharding(sharding: Sharding, role: string): string {
   return sharding.kind === "Shard" ? `Shard(${sharding.axis}) ${role}` : sharding.kind;
 }
 
-function describeCollective({ kind, shape }: CollectivePlan): string {
-  return `${kind} [${shape?.join(", ") ?? "?"}]`;
+/** A sum of float32 is what an allReduce usually is; what it is else is said. */
+function describeCollectives(collectives: readonly CollectivePlan[]): string {
+  const described = collectives.map(({ kind, op, dataType, shape }) => {
+    const what = [kind, ...(op === "max" ? [op] : []), ...(dataType === "int32" ? [dataType] : [])].join(" ");
+    return `${what} [${shape?.join(", ") ?? "?"}]`;
+  });
+  return described.join(", ") || "-";
 }
 
 const SHORT_TYPES: Readonly<Record<DataType, string>> = {

@@ -15,23 +15,29 @@ export function propagate(graph: Graph, shapes: ReadonlyMap<string, Shape>, worl
   for (;;) {
     const walk = walkOnce(graph, shapes, worldSize, refusals);
     const numRefused = refusals.size;
-    walk.flows.forEach(({ opens }, i) => {
-      const reason = opens && findRefusal(opens, walk);
-      if (reason !== undefined) refusals.set(graph.nodes[i]!, reason);
-    });
+    for (const { origin, flow } of walk.steps) {
+      const reason = flow.opens && findRefusal(flow.opens, walk);
+      if (reason !== undefined) refusals.set(origin, reason);
+    }
     if (refusals.size === numRefused) return walk;
   }
 }
 
 /** Why a cut must not be opened; undefined when it may. */
-function findRefusal(opened: Cut, { cuts, flows, keptCut, gathered }: Walk): string | undefined {
+function findRefusal(opened: Cut, { cuts, steps, keptCut, gathered }: Walk): string | undefined {
   const isRelated = (cut: Cut | undefined): cut is Cut => cut !== undefined && cuts.areRelated(cut, opened);
-  const closed = flows.map(({ closes }) => closes).filter(isRelated);
+  const closing = steps.flatMap(({ flow: { closes, closesStretch = false } }) =>
+    isRelated(closes) ? [{ cut: closes, closesStretch }] : [],
+  );
   const madeWhole = gathered.filter(({ cut }) => isRelated(cut));
 
   const impossible = madeWhole.find(({ cut, isCache }) => isCache || cuts.repeats(cut));
   if (impossible !== undefined) return impossible.reason;
-  if (closed.some((cut) => cuts.repeats(cut))) return "a product would add up key/value heads that several ranks hold";
-  if (closed.length > 0 || keptCut.some(isRelated)) return undefined;
+  if (closing.some(({ cut }) => cuts.repeats(cut)))
+    return "a product would add up key/value heads that several ranks hold";
+  if (closing.some(({ cut, closesStretch }) => closesStretch && !cuts.isContiguous(cut))) {
+    return "blocks of 4 bits are packed from a single stretch of inputs";
+  }
+  if (closing.length > 0 || keptCut.some(isRelated)) return undefined;
   return madeWhole[0]?.reason ?? "no row-parallel product follows";
 }

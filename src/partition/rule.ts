@@ -6,9 +6,10 @@
 import { PartitionError } from "../errors.ts";
 import type { Dimension, GraphNode } from "../model/graph.ts";
 import { axisSize, type Cut, type Cuts } from "./cut.ts";
+import type { PartialLayout } from "./plan.ts";
 
 /** How a value lies, with the cut still open to learn more (plan.ts has the same with each rank's runs). */
-export type Layout = { readonly kind: "Replicate" } | ShardLayout | { readonly kind: "Partial" };
+export type Layout = { readonly kind: "Replicate" } | ShardLayout | PartialLayout;
 
 export interface ShardLayout {
   readonly kind: "Shard";
@@ -17,7 +18,7 @@ export interface ShardLayout {
 }
 
 export const REPLICATE: Layout = { kind: "Replicate" };
-export const PARTIAL: Layout = { kind: "Partial" };
+export const PARTIAL: PartialLayout = { kind: "Partial", op: "sum", dataType: "float32" };
 
 /** Cut along `axis`. */
 export function shard(axis: number, cut: Cut): ShardLayout {
@@ -46,6 +47,12 @@ export interface Op {
   readonly refusal: string | undefined;
 }
 
+/** A node and what is said of it. */
+export interface Step {
+  readonly node: GraphNode;
+  readonly flow: Flow;
+}
+
 /** What a rule says. */
 export interface Flow {
   /** How each input is read. */
@@ -56,12 +63,16 @@ export interface Flow {
   readonly opens?: Cut;
   /** The cut that ends here: a row-parallel product. */
   readonly closes?: Cut;
+  /** Whether `closes` must give each rank a single stretch of indices. */
+  readonly closesStretch?: boolean;
   /** Why inputs are made whole, or weights stay whole. */
   readonly reason?: string;
   /** Integer attributes that become the number of this rank's indices of a cut. */
   readonly attributes?: Readonly<Record<string, Cut>>;
   /** Integer lists read as inputs, by input index; a cut in them becomes the number of this rank's indices. */
   readonly constants?: Readonly<Record<number, readonly (number | Cut)[]>>;
+  /** The node is carried out as these instead, so that there is a value between them to reduce. */
+  readonly becomes?: readonly Step[];
 }
 
 export type Rule = (op: Op) => Flow;
@@ -78,6 +89,12 @@ export function carry(op: Op, layout: Layout, output: Layout = layout): Flow {
     writes: op.node.outputs.map(() => output),
     reason: "the same for every index of the cut axis",
   };
+}
+
+/** Summands in, summands out: for a linear op whose inputs are all sums still to be added up; undefined for others. */
+export function addedLater(op: Op): Flow | undefined {
+  const areSums = op.inputs.every(({ layout }) => layout.kind === "Partial" && layout.op === "sum");
+  return areSums ? { reads: op.inputs.map(() => PARTIAL), writes: [PARTIAL] } : undefined;
 }
 
 /**

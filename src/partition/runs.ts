@@ -15,9 +15,9 @@ export function countIndices(runs: readonly Run[]): number {
   return runs.reduce((sum, run) => sum + ("zeros" in run ? run.zeros : run.end - run.begin), 0);
 }
 
-/** Runs of units turned into runs of indices, `unitSize` indices a unit. */
-export function scaleRuns(runs: readonly Stretch[], unitSize: number): Stretch[] {
-  return runs.map(({ begin, end }) => ({ begin: begin * unitSize, end: end * unitSize }));
+/** Runs of units turned into runs of indices, `unitSize` indices a unit, the last one perhaps fewer: there are `numIndices` in all. */
+export function scaleRuns(runs: readonly Stretch[], unitSize: number, numIndices: number): Stretch[] {
+  return runs.map(({ begin, end }) => ({ begin: begin * unitSize, end: Math.min(end * unitSize, numIndices) }));
 }
 
 /** The runs moved up by `offset`. */

@@ -53,6 +53,12 @@ function product({ node, shapes: [a, b] }: Sight): Known[] {
   return [[...(a.length >= b.length ? a : b).slice(0, -2), a.at(-2)!, numOut]];
 }
 
+/** x [.., in] and a packed matrix, [out, in] in numbers, as the last input. */
+function quantizedProduct({ shapes }: Sight): Known[] {
+  const [x, w] = [shapes[0], shapes.at(-1)];
+  return x === undefined || w === undefined ? [] : [x.with(-1, w[0]!)];
+}
+
 function gather({ node, shapes: [data, indices] }: Sight): Known[] {
   if (data === undefined || indices === undefined) return [];
   const axis = normalizeAxis(intAttribute(node, "axis", 0), data.length);
@@ -146,6 +152,8 @@ function attention({ node, shapes }: Sight): Known[] {
 // prettier-ignore
 const SHAPES: Readonly<Record<string, (sight: Sight) => Known[]>> = {
   MatMul: product, FusedMatMul: product, Gemm: product,
+  QuantizedMatMul: quantizedProduct, IntegerMatMul: quantizedProduct, Rescale: quantizedProduct,
+  RowMaximum: ({ shapes: [x] }) => [x?.with(-1, 1)],
   Add: broadcast, Sub: broadcast, Mul: broadcast, Div: broadcast, Pow: broadcast, Where: broadcast, BiasGelu: broadcast,
   Identity: likeFirst, Sqrt: likeFirst, Neg: likeFirst, Cast: likeFirst, Clip: likeFirst, Exp: likeFirst, Erf: likeFirst,
   Relu: likeFirst, Sigmoid: likeFirst, Tanh: likeFirst, Gelu: likeFirst, FastGelu: likeFirst, QuickGelu: likeFirst,

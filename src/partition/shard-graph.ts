@@ -4,10 +4,18 @@
  * so that no scheduler can exchange them. Nodes of which a rank holds nothing are left out; who needs their results reads zeros.
  */
 import type { Graph, GraphNode, GraphValue, Weight } from "../model/graph.ts";
+import { packedAttributes } from "../model/packed-layout.ts";
 import { integerConstant } from "./constants.ts";
-import { localShape, wayOfReading, type CollectivePlan, type NodePlan, type Plan, type Sharding } from "./plan.ts";
+import {
+  cutWeight,
+  localShape,
+  wayOfReading,
+  type CollectivePlan,
+  type NodePlan,
+  type Plan,
+  type Sharding,
+} from "./plan.ts";
 import { countIndices, orderOfGathered } from "./runs.ts";
-import { separateBias } from "./separate-bias.ts";
 import { Zeros } from "./zeros.ts";
 import { int, node } from "./write-node.ts";
 
@@ -37,7 +45,7 @@ class ShardWriter {
   #token: string | undefined;
 
   constructor(graph: Graph, plan: Plan, rank: number) {
-    this.#graph = separateBias(graph);
+    this.#graph = graph;
     this.#plan = plan;
     this.#rank = rank;
     this.#zeros = new Zeros(this.#localInputs(), this.#nodes, this.#weights);
@@ -49,12 +57,12 @@ class ShardWriter {
   }
 
   write(): Graph {
-    this.#graph.nodes.forEach((node, i) => {
-      const plan = this.#plan.nodes[i]!;
-      if (this.#holdsNothingOf(plan)) for (const output of node.outputs) this.#leftOut.add(output);
-      else this.#nodes.push(this.#localNode(node, plan));
-      for (const output of node.outputs) this.#makeWhole(output, node);
-    });
+    for (const plan of this.#plan.nodes) {
+      const { outputs } = plan.node;
+      if (this.#holdsNothingOf(plan)) for (const output of outputs) this.#leftOut.add(output);
+      else this.#nodes.push(this.#localNode(plan));
+      for (const output of outputs) this.#makeWhole(output);
+    }
     return {
       name: `${this.#graph.name}, rank ${this.#rank} of ${this.#plan.worldSize}`,
       inputs: this.#localInputs(),
@@ -64,27 +72,35 @@ class ShardWriter {
     };
   }
 
-  /** Whether a node reads cut values or weights, and none of them has an index here. */
-  #holdsNothingOf({ inputs }: NodePlan): boolean {
+  /** Whether a node gives a shard or a summand, of cut values or weights of which none has an index here. */
+  #holdsNothingOf({ inputs, outputs }: NodePlan): boolean {
     const cut = inputs.filter((sharding) => sharding.kind === "Shard");
-    return cut.length > 0 && cut.every((sharding) => this.#isEmpty(sharding));
+    const givesWhole = outputs.every((sharding) => sharding.kind === "Replicate");
+    return cut.length > 0 && !givesWhole && cut.every((sharding) => this.#isEmpty(sharding));
   }
 
   #isEmpty(sharding: Sharding | undefined): boolean {
     return sharding?.kind === "Shard" && countIndices(sharding.runs[this.#rank] ?? []) === 0;
   }
 
-  #localNode(node: GraphNode, plan: NodePlan): GraphNode {
+  #localNode(plan: NodePlan): GraphNode {
+    const { node } = plan;
     const inputs = node.inputs.map((name, i) => this.#read(name, plan.inputs[i]!));
     for (const [index, perRank] of Object.entries(plan.constants)) {
       const name = `${node.name}/constant${index}`;
       this.#weights.set(name, integerConstant(name, perRank[this.#rank] ?? []));
       inputs[Number(index)] = name;
     }
-    const attributes = { ...node.attributes };
+    const attributes = { ...node.attributes, ...this.#packedAttributes(inputs) };
     for (const [name, perRank] of Object.entries(plan.attributes)) attributes[name] = int(perRank[this.#rank] ?? 0);
     if (node.opType === "Split" && inputs.length > 1) delete attributes.num_outputs;
     return { ...node, inputs, outputs: node.outputs.map((name) => this.#producedName(name)), attributes };
+  }
+
+  /** What a kernel must know of the packed matrix that it reads. */
+  #packedAttributes(inputs: readonly string[]): GraphNode["attributes"] {
+    const packed = inputs.map((name) => this.#weights.get(name)).find((weight) => weight?.packing !== undefined);
+    return packed === undefined ? {} : packedAttributes(packed);
   }
 
   /** The name under which a node reads a value or weight in this sharding. */
@@ -98,16 +114,8 @@ class ShardWriter {
   #localWeight(name: string, sharding: Sharding): string {
     const localName = this.#localNames.get(wayOfReading(name, sharding)) ?? name;
     const weight = this.#graph.weights.get(name)!;
-    this.#weights.set(localName, { ...this.#cutWeight(weight, sharding), name: localName });
+    this.#weights.set(localName, { ...cutWeight(weight, sharding, this.#rank), name: localName });
     return localName;
-  }
-
-  #cutWeight(weight: Weight, sharding: Sharding): Weight {
-    if (sharding.kind !== "Shard") return weight;
-    const { axis } = sharding;
-    const runs = sharding.runs[this.#rank] ?? [];
-    const source = { kind: "take", of: weight.source, axis, runs } as const;
-    return { ...weight, shape: localShape(weight.shape, sharding, this.#rank), source };
   }
 
   /** A value that a collective makes whole keeps its name for the whole; what its node produces here gets another. */
@@ -116,21 +124,21 @@ class ShardWriter {
     return `${value}/${this.#sharding(value).kind === "Partial" ? "partial" : "shard"}`;
   }
 
-  #makeWhole(value: string, producer: GraphNode): void {
+  #makeWhole(value: string): void {
     const plan = this.#collectives.get(value);
     if (plan === undefined) return;
     const sharding = this.#sharding(value);
     const order = sharding.kind === "Shard" ? orderOfGathered(sharding.runs) : undefined;
     const output = order === undefined ? value : `${value}/gathered`;
-    this.#nodes.push(this.#collective(plan, sharding, output, producer));
+    this.#nodes.push(this.#collective(plan, sharding, output));
     if (sharding.kind !== "Shard" || order === undefined) return;
     const indices = integerConstant(`${value}/order`, order);
     this.#weights.set(indices.name, indices);
     this.#nodes.push(node("Gather", value, [output, indices.name], { axis: int(sharding.axis) }));
   }
 
-  /** The collective after a node; its label for errors is the node's name. */
-  #collective({ value, kind }: CollectivePlan, sharding: Sharding, output: string, producer: GraphNode): GraphNode {
+  /** The collective after a node; its label for errors is the name of the graph's node. */
+  #collective({ value, kind, op, node: label }: CollectivePlan, sharding: Sharding, output: string): GraphNode {
     const input = this.#leftOut.has(value) ? this.#zerosFor(value) : this.#producedName(value);
     const inputs = this.#token === undefined ? [input] : [input, this.#token];
     this.#token = `${value}/token`;
@@ -143,8 +151,8 @@ class ShardWriter {
       attributes: {
         ...(sharding.kind === "Shard"
           ? { axis: int(sharding.axis), sizes: { kind: "ints", value: sharding.runs.map(countIndices) } }
-          : { op: { kind: "string", value: "sum" } }),
-        label: { kind: "string", value: producer.name },
+          : { op: { kind: "string", value: op } }),
+        label: { kind: "string", value: label },
       },
     };
   }
@@ -152,8 +160,10 @@ class ShardWriter {
   /** What stands for a value whose node is left out: a summand of zeros, or a shard without indices. */
   #zerosFor(value: string): string {
     const shape = this.#plan.shapes.get(value);
-    const localSizes = shape && localShape(shape, this.#sharding(value), this.#rank);
-    return this.#zeros.inPlaceOf(value, localSizes, this.#rank);
+    const sharding = this.#sharding(value);
+    const localSizes = shape && localShape(shape, sharding, this.#rank);
+    const dataType = sharding.kind === "Partial" ? sharding.dataType : "float32";
+    return this.#zeros.inPlaceOf(value, localSizes, dataType, this.#rank);
   }
 
   /** Graph inputs with this rank's sizes, without the caches of which it holds no heads. */

@@ -4,6 +4,10 @@
  *     rule               inputs                              output            then
  *     product            x Replicate,   w Shard(out)      -> Shard(last)       -                 columnParallel
  *                        x Shard(last), w Shard(in)       -> Partial(sum)      allReduce         rowParallel
+ *     quantizedProduct   as product with w [out, in], but rowParallel with 8 bits is three nodes, exact for any worldSize:
+ *       RowMaximum       x Shard(last)                    -> Partial(max)      allReduce
+ *       IntegerMatMul    x Shard(last), w Shard(in)       -> Partial(sum)      allReduce of int32
+ *       Rescale          both made whole                  -> Replicate         -
  *     linear             all Partial                      -> Partial(sum)      -
  *                        else as elementwise
  *     elementwise        Shard(a), weights Shard(a)       -> Shard(a)          -
@@ -25,10 +29,11 @@ import { elementwise, linear } from "./rules/elementwise.ts";
 import { concat, gather, reshape, slice, split, transpose } from "./rules/movement.ts";
 import { normalization, skipNormalization } from "./rules/normalization.ts";
 import { product } from "./rules/products.ts";
+import { quantizedProduct } from "./rules/quantized-product.ts";
 
 // prettier-ignore
 export const TABLE: Readonly<Record<string, Rule>> = {
-  MatMul: product,        FusedMatMul: product,     Gemm: product,
+  MatMul: product,        FusedMatMul: product,     Gemm: product,           QuantizedMatMul: quantizedProduct,
 
   Add: linear,            Sub: linear,              Identity: linear,
 

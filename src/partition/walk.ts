@@ -6,7 +6,7 @@ import { PartitionError } from "../errors.ts";
 import type { Graph, GraphNode, GraphValue } from "../model/graph.ts";
 import { readIntegers } from "./constants.ts";
 import { Cuts, type Cut } from "./cut.ts";
-import { REPLICATE, whole, type Flow, type Layout, type Operand, type Rule, type ShardLayout } from "./rule.ts";
+import { REPLICATE, whole, type Layout, type Operand, type Rule, type ShardLayout, type Step } from "./rule.ts";
 import type { Shape } from "./shapes.ts";
 import { TABLE } from "./table.ts";
 
@@ -15,8 +15,8 @@ export interface Walk {
   readonly cuts: Cuts;
   /** How each value lies where it is produced. */
   readonly layouts: ReadonlyMap<string, Layout>;
-  /** What the rules said, one per node. */
-  readonly flows: readonly Flow[];
+  /** The nodes in their order, and what the rules said of each. */
+  readonly steps: readonly WalkStep[];
   /** The cuts that are not made whole at the end: caches and logits. */
   readonly keptCut: readonly Cut[];
   /** The cuts that are made whole on the way. */
@@ -25,6 +25,11 @@ export interface Walk {
   readonly madeWhole: ReadonlySet<string>;
   /** How the graph output `logits` lies, if it stays cut. */
   readonly logits: ShardLayout | undefined;
+}
+
+/** A node of the walk, and the graph's node for which it stands. */
+export interface WalkStep extends Step {
+  readonly origin: GraphNode;
 }
 
 /** A cut axis that had to be made whole, and why. */
@@ -58,7 +63,7 @@ export function walkOnce(
   const cuts = new Cuts();
   const layouts = new Map<string, Layout>(graph.inputs.map(({ name }) => [name, REPLICATE]));
   const unreadCaches = new Set(graph.inputs.map(({ name }) => name).filter(isCacheInput));
-  const flows: Flow[] = [];
+  const steps: WalkStep[] = [];
   const gathered: Gathered[] = [];
   const madeWhole = new Set<string>();
 
@@ -66,6 +71,19 @@ export function walkOnce(
     const layout = layouts.get(value) ?? REPLICATE;
     if (layout.kind !== "Replicate") madeWhole.add(value);
     if (layout.kind === "Shard") gathered.push({ cut: layout.cut, reason, isCache: isCacheInput(value) });
+  };
+
+  const take = (step: WalkStep): void => {
+    const { node, flow } = step;
+    steps.push(step);
+    node.inputs.forEach((name, i) => {
+      const read = flow.reads[i] ?? REPLICATE;
+      if (unreadCaches.delete(name)) layouts.set(name, read);
+      else if (read.kind === "Replicate") makeWhole(name, `${describe(node)}: ${flow.reason ?? "needs it whole"}`);
+    });
+    node.outputs.forEach((name, i) => {
+      if (name !== "") layouts.set(name, flow.writes[i] ?? REPLICATE);
+    });
   };
 
   for (const node of graph.nodes) {
@@ -81,15 +99,7 @@ export function walkOnce(
       };
     });
     const flow = ruleFor(node)({ node, inputs, cuts, worldSize, refusal: refusals.get(node) });
-    flows.push(flow);
-    node.inputs.forEach((name, i) => {
-      const read = flow.reads[i] ?? REPLICATE;
-      if (unreadCaches.delete(name)) layouts.set(name, read);
-      else if (read.kind === "Replicate") makeWhole(name, `${describe(node)}: ${flow.reason ?? "needs it whole"}`);
-    });
-    node.outputs.forEach((name, i) => {
-      if (name !== "") layouts.set(name, flow.writes[i] ?? REPLICATE);
-    });
+    for (const step of flow.becomes ?? [{ node, flow }]) take({ ...step, origin: node });
   }
 
   const keptCut: Cut[] = [];
@@ -100,7 +110,7 @@ export function walkOnce(
   }
   const last = madeWhole.has("logits") ? undefined : layouts.get("logits");
   const logits = last?.kind === "Shard" ? last : undefined;
-  return { cuts, layouts, flows, keptCut, gathered, madeWhole, logits };
+  return { cuts, layouts, steps, keptCut, gathered, madeWhole, logits };
 }
 
 /** Ops that would give every rank other numbers: replicating them would be silently wrong. */

@@ -7,6 +7,9 @@ import type { Dimension, GraphNode, GraphValue, Weight } from "../model/graph.ts
 import { integerConstant } from "./constants.ts";
 import { int, node } from "./write-node.ts";
 
+/** int32 in ONNX's numbering of types. */
+const ONNX_INT32 = 6;
+
 /** Writes tensors of zeros into a graph under way. */
 export class Zeros {
   readonly #inputs: readonly GraphValue[];
@@ -22,11 +25,20 @@ export class Zeros {
   }
 
   /**
-   * The name of a float32 tensor of zeros in place of `value`.
+   * The name of a tensor of zeros in place of `value`.
    * @throws {PartitionError} when a size of the shape cannot be found.
    */
-  inPlaceOf(value: string, shape: readonly Dimension[] | undefined, rank: number): string {
+  inPlaceOf(
+    value: string,
+    shape: readonly Dimension[] | undefined,
+    dataType: "float32" | "int32",
+    rank: number,
+  ): string {
     const name = `zeros[${shape?.join(",")}]`;
+    if (dataType === "int32") {
+      this.#write(`${name}/int32`, "Cast", [this.inPlaceOf(value, shape, "float32", rank)], { to: int(ONNX_INT32) });
+      return `${name}/int32`;
+    }
     if (this.#written.has(name)) return name;
     const sizes = shape?.map((size) => this.#sizeName(size));
     if (!sizes?.every((size) => size !== undefined)) {

@@ -9,6 +9,7 @@ import { MpiInfo } from "../api/mpi-info.ts";
 import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
+import { DEFAULT_BLOCK_SIZE } from "../model/compute-type.ts";
 import { planRandomCheckpoint } from "../model/random-checkpoint.ts";
 import { Cache } from "../shards/cache.ts";
 import { formatByteSize, readCacheSettings } from "../shards/cache-settings.ts";
@@ -48,6 +49,7 @@ export const bench: Program = {
   examples: [
     ["$0 bench -np 2 --config llama-160m --intra-threads 1", "two ranks with one thread each"],
     ["$0 bench -np 4 -hostfile hosts --collectives", "what these hosts and their network can do"],
+    ["$0 bench --config llama-1b --compute-type int4", "matrices in 4 bits"],
   ],
   runsOnRanks: true,
 
@@ -82,6 +84,8 @@ export const bench: Program = {
       repeat: numRuns,
       numRanks: ranks.length,
       intraThreads: loadOptions.intraThreads,
+      computeType: loadOptions.computeType ?? "default",
+      ...(loadOptions.computeType === "int4" && { blockSize: loadOptions.blockSize ?? DEFAULT_BLOCK_SIZE }),
       prefillTokensPerSecond: medianOf(runs, "prefillTokensPerSecond"),
       decodeTokensPerSecond: medianOf(runs, "decodeTokensPerSecond"),
       collectiveShare: medianOf(runs, "collectiveShare"),

@@ -10,11 +10,12 @@ import type { GenerationOptions } from "../decode/options.ts";
 import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { ShardrunError, UsageError } from "../errors.ts";
+import type { ComputeOptions } from "../model/compute-type.ts";
 import { loadModel, type Model } from "../model/model.ts";
 import { writeOnnxFile } from "../model/onnx-file.ts";
 import { TextStream } from "../model/text-stream.ts";
-import { materialiseWeight } from "../shards/weight.ts";
-import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
+import { makeWeight } from "../shards/make-weight.ts";
+import { MODEL_OPTIONS, readComputeOptions, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
 import { PROMPT_OPTIONS, readPrompts, readsStandardInput, type GivenPrompt } from "./prompts.ts";
 import { describeStatistics } from "./summary.ts";
@@ -73,7 +74,7 @@ export const generate: Program = {
     }
     const graphFile = readText(options, "dump-graph");
     if (graphFile !== undefined) {
-      return dumpGraph(readModelDirectory(options), graphFile);
+      return dumpGraph(readModelDirectory(options), readComputeOptions(options), graphFile);
     }
     const decoding = readDecoding(options);
     const given = await readPrompts(options);
@@ -91,10 +92,10 @@ export const generate: Program = {
   },
 };
 
-async function dumpGraph(directory: string, file: string): Promise<number> {
-  const { graph } = await loadModel(directory);
+async function dumpGraph(directory: string, compute: ComputeOptions, file: string): Promise<number> {
+  const { graph } = await loadModel(directory, compute);
   try {
-    await writeOnnxFile(graph, file, (weight) => materialiseWeight(weight, native().mapFile).data);
+    await writeOnnxFile(graph, file, (weight) => makeWeight(weight, native().mapFile));
   } catch (cause) {
     throw cause instanceof ShardrunError
       ? cause

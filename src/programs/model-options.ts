@@ -1,6 +1,13 @@
 /** The options of every ready-made program that loads a model. */
 import { fileURLToPath } from "node:url";
 import type { LoadOptions } from "../api/load.ts";
+import {
+  BLOCK_SIZES,
+  COMPUTE_TYPES,
+  DEFAULT_BLOCK_SIZE,
+  type ComputeOptions,
+  type ComputeType,
+} from "../model/compute-type.ts";
 import { parseByteSize } from "../shards/cache-settings.ts";
 import { readNumber, readText, VALUE, type ProgramArguments } from "./options.ts";
 
@@ -11,6 +18,11 @@ export const MODEL_OPTIONS = {
   model: {
     ...VALUE,
     describe: "Checkpoint directory in Hugging Face layout, or GGUF file [default: the bundled story teller]",
+  },
+  "compute-type": { ...VALUE, describe: `How products are computed: ${COMPUTE_TYPES.join(", ")} [default: default]` },
+  "block-size": {
+    ...VALUE,
+    describe: `Of int4: inputs that share a scale, ${BLOCK_SIZES.join(", ")} [default: ${DEFAULT_BLOCK_SIZE}]`,
   },
   "intra-threads": {
     ...VALUE,
@@ -26,11 +38,20 @@ export function readModelDirectory(options: ProgramArguments): string {
   return readText(options, "model") ?? BUNDLED_MODEL;
 }
 
+/** How products are to be computed; whether that exists, checkLoadOptions says. */
+export function readComputeOptions(options: ProgramArguments): ComputeOptions {
+  return {
+    computeType: readText(options, "compute-type") as ComputeType | undefined,
+    blockSize: readNumber(options, "block-size"),
+  };
+}
+
 /** Load options for one model over the whole world. */
 export function readLoadOptions(options: ProgramArguments): LoadOptions {
   const intraThreads = readText(options, "intra-threads") ?? "auto";
   return {
     tensorParallel: true,
+    ...readComputeOptions(options),
     intraThreads: intraThreads === "auto" ? "auto" : readNumber(options, "intra-threads"),
     maxContext: readNumber(options, "max-context"),
     verify: options["verify"] === true,

@@ -5,11 +5,13 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, statSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
+import { PACKED_FORMAT } from "../collective/native.ts";
 import type { FileFingerprint } from "../model/fingerprint.ts";
 import type { Weight, WeightSource } from "../model/graph.ts";
-import { countWeightBytes } from "../model/onnx-format.ts";
+import { countWeightBytes } from "../model/packed-layout.ts";
 import type { Cache, CacheEntry } from "./cache.ts";
-import { materialiseWeight, type MapFile } from "./weight.ts";
+import { makeWeight } from "./make-weight.ts";
+import type { MapFile } from "./weight.ts";
 
 /** Of the bytes that conversions give and of how they lie in the file; another number makes every entry again. */
 const FORMAT = 1;
@@ -54,7 +56,7 @@ export async function keepConverted(
     isNew = true;
     const file = openSync(join(draft, FILE), "wx", 0o600);
     try {
-      weights.forEach((weight, index) => writeAll(file, materialiseWeight(weight, mapFile).data, offsets[index]!));
+      weights.forEach((weight, index) => writeAll(file, makeWeight(weight, mapFile), offsets[index]!));
     } finally {
       closeSync(file);
     }
@@ -92,7 +94,7 @@ function makeKey(weights: readonly Weight[], fingerprints: readonly FileFingerpr
   };
   const wanted = weights.map((weight) => ({ ...weight, source: describeSource(weight.source) }));
   const written = [...files].map((file) => [basename(file), String(statSync(file, { bigint: true }).mtimeNs)]);
-  const description = JSON.stringify({ format: FORMAT, fingerprints, written, wanted });
+  const description = JSON.stringify({ format: [FORMAT, PACKED_FORMAT], fingerprints, written, wanted });
   return createHash("sha256").update(description).digest("hex").slice(0, 32);
 }
 

@@ -5,9 +5,11 @@
  */
 import type { SessionWeight } from "../collective/native.ts";
 import type { Graph, Weight } from "../model/graph.ts";
-import { countWeightBytes, isEmbedded } from "../model/onnx-format.ts";
+import { isEmbedded } from "../model/onnx-format.ts";
+import { countWeightBytes, storedShape } from "../model/packed-layout.ts";
 import { keepConverted, type ConvertedWeights, type WeightCache } from "./converted-weights.ts";
-import { isMapped, materialiseWeight, type MapFile } from "./weight.ts";
+import { makeWeight } from "./make-weight.ts";
+import { isMapped, type MapFile } from "./weight.ts";
 
 /** What a rank's weights cost. */
 export interface WeightFootprint {
@@ -42,8 +44,8 @@ export async function materialiseGraph(
   const weights = handedOver.map((weight): SessionWeight => ({
     name: weight.name,
     dataType: weight.dataType,
-    shape: weight.shape,
-    data: kept?.data.get(weight.name) ?? materialiseWeight(weight, mapFile).data,
+    shape: storedShape(weight),
+    data: kept?.data.get(weight.name) ?? makeWeight(weight, mapFile),
   }));
   return { weights, footprint: countFootprint(handedOver, unlikeFile, kept), release: () => kept?.entry.release() };
 }

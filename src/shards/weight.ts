@@ -44,6 +44,7 @@ export function materialiseWeight(weight: Weight, mapFile: MapFile): Materialise
 
 /** Whether the weight will be the file itself; else its bytes have to be made. */
 export function isMapped(weight: Weight): boolean {
+  if (weight.packing !== undefined) return false;
   const { layout, copies } = planCopies(weight);
   return isOneRange(weight, copies, layout);
 }

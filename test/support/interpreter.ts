@@ -4,6 +4,7 @@
  */
 import type { Graph, GraphNode, WeightSource } from "../../src/model/graph.ts";
 import { OPERATORS } from "./operators.ts";
+import { quantize, QUANTIZED_OPERATORS } from "./quantized-operators.ts";
 import { at, concatenate, countElements, describeShape, take, tensorOf, type Tensor } from "./tensor.ts";
 
 export type Values = ReadonlyMap<string, Tensor>;
@@ -49,8 +50,11 @@ function meet(meetings: readonly Meeting[]): Tensor[] {
       if (describeShape(shape) !== describeShape(inputs[0]!.shape))
         throw new Error(`${node.name} adds ${describeShape(inputs[0]!.shape)} and ${describeShape(shape)}`);
     }
-    const sum = tensorOf(inputs[0]!.shape, (index) => inputs.reduce((total, input) => total + at(input, index), 0));
-    return inputs.map(() => sum);
+    const { op } = node.attributes;
+    if (op?.kind !== "string" || (op.value !== "sum" && op.value !== "max")) throw new Error(`${node.name} has no op`);
+    const join = (a: number, b: number): number => (op.value === "sum" ? a + b : Math.max(a, b));
+    const reduced = tensorOf(inputs[0]!.shape, (index) => inputs.map((input) => at(input, index)).reduce(join));
+    return inputs.map(() => reduced);
   }
   const { axis, sizes } = node.attributes;
   if (axis?.kind !== "int" || sizes?.kind !== "ints") throw new Error(`${node.name} has no axis or sizes`);
@@ -64,8 +68,9 @@ function meet(meetings: readonly Meeting[]): Tensor[] {
 
 function* runRank(graph: Graph, feeds: Values): Generator<Meeting, Values, Tensor> {
   const values = new Map<string, Tensor>();
-  for (const { name, source, shape } of graph.weights.values()) {
-    const tensor = evaluate(source);
+  for (const weight of graph.weights.values()) {
+    const { name, source, shape } = weight;
+    const tensor = weight.packing === undefined ? evaluate(source) : quantize(evaluate(source), weight.packing);
     if (describeShape(tensor.shape) !== describeShape(shape))
       throw new Error(`weight "${name}" says ${describeShape(shape)} and has ${describeShape(tensor.shape)}`);
     values.set(name, tensor);
@@ -81,8 +86,8 @@ function* runRank(graph: Graph, feeds: Values): Generator<Meeting, Values, Tenso
       if (name !== "" && !values.has(name)) throw new Error(`${node.name} reads "${name}", which does not exist`);
       return values.get(name);
     });
-    if (node.domain !== "shardrun") {
-      const operator = OPERATORS[node.opType];
+    if (node.opType !== "AllReduce" && node.opType !== "AllGather") {
+      const operator = OPERATORS[node.opType] ?? QUANTIZED_OPERATORS[node.opType];
       if (operator === undefined) throw new Error(`the interpreter has no ${node.opType}`);
       const outputs = operator(inputs, node);
       node.outputs.forEach((name, i) => name !== "" && values.set(name, outputs[i]!));

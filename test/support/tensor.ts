@@ -3,6 +3,8 @@
 export interface Tensor {
   readonly shape: readonly number[];
   readonly data: Float64Array;
+  /** Of a matrix of integers [out, in]: what a step is worth, per output. */
+  readonly scales?: Float64Array;
 }
 
 /** Product of sizes. */

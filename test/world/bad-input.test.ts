@@ -349,7 +349,7 @@ describe("API", () => {
       "a load option that does not exist",
       () => api.Generator.load(DEMO_STORIES, { maxQueuedBatches: 2 } as object),
       "ERR_SHARDRUN_USAGE",
-      'There is no load option "maxQueuedBatches": the options are device, tensorParallel, interThreads, computeType, intraThreads, maxContext, verify, cache, cacheLimit.',
+      'There is no load option "maxQueuedBatches": the options are device, tensorParallel, interThreads, computeType, blockSize, intraThreads, maxContext, verify, cache, cacheLimit.',
     ],
     [
       "a device that is not there yet",
@@ -358,10 +358,16 @@ describe("API", () => {
       'device is "cuda", but must be "cpu" or "auto".',
     ],
     [
-      "a compute type that is not there yet",
-      () => api.Generator.load(DEMO_STORIES, { computeType: "int8" }),
+      "a compute type that does not exist",
+      () => api.Generator.load(DEMO_STORIES, { computeType: "int3" as "int4" }),
       "ERR_SHARDRUN_USAGE",
-      'computeType is "int8", but must be "float32" or "default".',
+      'computeType is "int3", but must be "default", "float32", "int8" or "int4".',
+    ],
+    [
+      "blocks of an odd size",
+      () => api.Generator.load(DEMO_STORIES, { computeType: "int4", blockSize: 33 }),
+      "ERR_SHARDRUN_USAGE",
+      "blockSize is 33, but must be 32, 64, 128 or 256.",
     ],
     [
       "half a rank",

@@ -7,7 +7,7 @@
  *     x Partial   +   y Partial                   ->  Partial
  *     x Partial   op  anything else               ->  allReduce x first
  */
-import { PARTIAL, alignWith, findCut, shard, whole, type Rule } from "../rule.ts";
+import { addedLater, alignWith, findCut, shard, whole, type Rule } from "../rule.ts";
 
 /** Activations and arithmetic, with ONNX's broadcasting: shapes are aligned at their last axes. */
 export const elementwise: Rule = (op) => {
@@ -22,8 +22,7 @@ export const elementwise: Rule = (op) => {
 
 /** Add, Sub, Identity: elementwise, and linear: summands in, summands out. */
 export const linear: Rule = (op) => {
-  if (op.inputs.every(({ layout }) => layout.kind === "Partial")) {
-    return { reads: op.inputs.map(() => PARTIAL), writes: [PARTIAL] };
-  }
+  const sums = addedLater(op);
+  if (sums !== undefined) return sums;
   return findCut(op) === undefined ? whole(op, "added once, to a whole value") : elementwise(op);
 };

@@ -4,7 +4,7 @@
  */
 import { packed, scaled, units, type Cut } from "../cut.ts";
 import {
-  PARTIAL,
+  addedLater,
   alignWith,
   carry,
   findCut,
@@ -22,7 +22,7 @@ import { evenSizes, reshapeTo } from "../shapes.ts";
 function movement(follow: (op: Op, axis: number, cut: Cut, ndim: number) => Flow): Rule {
   return (op) => {
     const [x] = op.inputs;
-    if (x?.layout.kind === "Partial") return carry(op, PARTIAL);
+    if (x?.layout.kind === "Partial") return carry(op, x.layout);
     if (x?.layout.kind !== "Shard") return whole(op, "its input is whole");
     if (x.shape === undefined) return whole(op, "the shape of its input is not known");
     return follow(op, x.layout.axis, x.layout.cut, x.shape.length);
@@ -93,9 +93,8 @@ export const slice = movement((op, axis, _cut, ndim) => {
 
 /** Along the cut axis: the inputs become packed parts. Along another: all must be cut alike. */
 export const concat: Rule = (op) => {
-  if (op.inputs.every(({ layout }) => layout.kind === "Partial")) {
-    return { reads: op.inputs.map(() => PARTIAL), writes: [PARTIAL] };
-  }
+  const sums = addedLater(op);
+  if (sums !== undefined) return sums;
   const found = findCut(op);
   if (found === undefined) return whole(op, "its inputs are whole");
   const joinsTheCut = normalizeAxis(intAttribute(op.node, "axis", 0), found.ndim) === found.axis;

@@ -30,8 +30,13 @@ export const product: Rule = (op) => {
   if (op.inputs.length > 2) return whole(op, "its bias is scaled");
   if (x?.shape === undefined || w?.shape === undefined) return whole(op, "the shape of an input is not known");
   if (!w.free || w.shape.length !== 2) return productOfActivations(op);
+  return productWithWeight(op, intAttribute(op.node, "transB", 0) === 1 ? [1, 0] : [0, 1]);
+};
 
-  const [inAxis, outAxis] = intAttribute(op.node, "transB", 0) === 1 ? [1, 0] : [0, 1];
+/** The product of activations and a matrix whose axes of inputs and outputs are these. */
+export function productWithWeight(op: Op, [inAxis, outAxis]: readonly [number, number]): Flow {
+  const [x, w] = op.inputs;
+  if (x?.shape === undefined || w?.shape === undefined) return whole(op, "the shape of an input is not known");
   const last = x.shape.length - 1;
   const numIn = w.shape[inAxis];
   const numOut = w.shape[outAxis];
@@ -47,7 +52,7 @@ export const product: Rule = (op) => {
   if (op.refusal !== undefined || typeof numOut !== "number") return whole(op, op.refusal ?? "its size varies");
   const cut = units(numOut);
   return { reads: [REPLICATE, shard(outAxis, cut)], writes: [shard(last, cut)], opens: cut };
-};
+}
 
 /** Attention written out: scores and weighted values, [B, N, S, H] @ [B, N, H, T], one product per head. */
 function productOfActivations(op: Op): Flow {

@@ -15,6 +15,8 @@ test.each<LoadOptions>([
   { tensorParallel: 3 },
   { computeType: "float32" },
   { computeType: "default" },
+  { computeType: "int8" },
+  { computeType: "int4", blockSize: 64 },
   { intraThreads: 0 },
   { intraThreads: "auto" },
   { maxContext: 1 },
@@ -31,7 +33,8 @@ test.each<[Record<string, unknown>, string]>([
   [{ tensorParallel: 0 }, "tensorParallel is 0, but must be true, false or the number of ranks."],
   [{ tensorParallel: 1.5 }, "tensorParallel is 1.5, but must be true, false or the number of ranks."],
   [{ interThreads: 2 }, "interThreads is 2, but must be 1: several workers are not there yet."],
-  [{ computeType: "int8" }, 'computeType is "int8", but must be "float32" or "default".'],
+  [{ computeType: "int16" }, 'computeType is "int16", but must be "default", "float32", "int8" or "int4".'],
+  [{ blockSize: 16 }, "blockSize is 16, but must be 32, 64, 128 or 256."],
   [{ intraThreads: -1 }, 'intraThreads is -1, but must be a whole number of 0 or more, or "auto".'],
   [{ maxContext: 0 }, "maxContext is 0, but must be a whole number of 1 or more."],
   [{ verify: 1 }, "verify is 1, but must be true or false."],
@@ -39,7 +42,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ cacheLimit: -1 }, "cacheLimit is -1, but must be a whole number of bytes, 0 or more."],
   [
     { toString: 1 },
-    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, intraThreads, maxContext, verify, cache, cacheLimit.',
+    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, blockSize, intraThreads, maxContext, verify, cache, cacheLimit.',
   ],
 ])("%j is refused", (options, message) => {
   expect(() => checkLoadOptions("model", options as LoadOptions)).toThrow(new UsageError(message));

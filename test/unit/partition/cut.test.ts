@@ -1,6 +1,6 @@
 /** The algebra of a cut axis: what unification learns, what it refuses, and what is dealt in the end. */
 import { describe, expect, test } from "@jest/globals";
-import { axisSize, Cuts, packed, scaled, units, type Cut } from "../../../src/partition/cut.ts";
+import { axisSize, blocks, Cuts, packed, scaled, units, type Cut } from "../../../src/partition/cut.ts";
 import { listIndices } from "../../../src/partition/runs.ts";
 
 const deal = (cuts: Cuts, cut: Cut, worldSize = 2): number[][] =>
@@ -29,6 +29,21 @@ describe("unify", () => {
       [0, 1, 2, 3],
       [4, 5],
     ]);
+  });
+
+  test("blocks of which the last is shorter", () => {
+    const cuts = new Cuts();
+    const features = units(10);
+    expect(cuts.unify(features, blocks(10, 4))).toBe(true);
+    expect(deal(cuts, features, 3)).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+      [8, 9],
+    ]);
+    const pairs = units(5);
+    expect(cuts.unify(scaled(pairs, 2), features)).toBe(true);
+    expect(deal(cuts, pairs, 3)).toEqual([[0, 1], [2, 3], [4]]);
+    expect(cuts.unify(blocks(10, 4), packed([units(4), units(6)]))).toBe(false);
   });
 
   test("packed parts must have the same borders", () => {

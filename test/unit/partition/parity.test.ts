@@ -1,6 +1,7 @@
 /** Property: whatever the graph and the world, the ranks together compute what one rank computes. */
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import { quantizeGraph } from "../../../src/model/quantize.ts";
 import { arbitraryGraph } from "../../support/arbitrary-graph.ts";
 import { GraphSketch } from "../../support/graph-sketch.ts";
 import { compareSharded } from "../../support/sharded-parity.ts";
@@ -35,6 +36,20 @@ test("random weights of the ranks give the same outputs", () => {
     { numRuns: 100 },
   );
 });
+
+test.each([{ computeType: "int8" }, { computeType: "int4", blockSize: 3 }] as const)(
+  "random graphs in $computeType give the same outputs for every worldSize",
+  (compute) => {
+    fc.assert(
+      fc.property(arbitraryGraph, fc.integer({ min: 1, max: 5 }), (graph, worldSize) => {
+        const quantized = quantizeGraph(graph, compute);
+        const sizes = { batch: 2, numNew: 2, vocabSize: 7 };
+        expect(compareSharded(quantized, { worldSize }, sizes).difference).toBeLessThan(TOLERANCE);
+      }),
+      { numRuns: 200 },
+    );
+  },
+);
 
 describe("attention with awkward head counts", () => {
   test.each([
