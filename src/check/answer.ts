@@ -55,9 +55,11 @@ async function findRoute(to: string): Promise<{ address: string; interface: stri
   }
 }
 
-/** Gives every byte back. */
+/** Gives back what is first sent, and hangs up. */
 async function listen(address: string): Promise<{ port: number }> {
-  const server = createServer((socket) => socket.on("error", () => socket.destroy()).pipe(socket));
+  const server = createServer((socket) => {
+    socket.on("error", () => socket.destroy()).once("data", (bytes: Buffer) => socket.end(bytes));
+  });
   server.listen(0, address);
   await once(server, "listening");
   return { port: (server.address() as AddressInfo).port };

@@ -24,7 +24,7 @@ const ABSENT = "absent\n";
 
 /** Below the cache directory of a host. */
 export function cachePathOf({ name }: InstallationCopy): string {
-  return `shardrun/installations/${name}`;
+  return `installations/${name}`;
 }
 
 /**
@@ -92,7 +92,7 @@ function explainFailedPush(
     default:
       return (
         `Could not copy shardrun to host "${target.name}": ${lastLine || `exit code ${exitCode}`}. ` +
-        `Make room for ${Math.ceil(copy.numBytes / 2 ** 20)} MiB in its ~/.cache, or let XDG_CACHE_HOME name another directory there.`
+        `Make room for ${Math.ceil(copy.numBytes / 2 ** 20)} MiB in its ~/.cache, or let SHARDRUN_CACHE name another directory there.`
       );
   }
 }

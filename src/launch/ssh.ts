@@ -36,7 +36,7 @@ const OPTIONS = [
 ];
 
 /** The cache directory of the host on which a script runs. */
-export const CACHE_DIRECTORY = "${XDG_CACHE_HOME:-$HOME/.cache}";
+export const CACHE_DIRECTORY = "${SHARDRUN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shardrun}";
 
 /**
  * $1: the launcher's Node, which is where most hosts have it too; $2: the agent; $3: not empty where $2 is below the cache

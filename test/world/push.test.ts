@@ -78,10 +78,10 @@ describeWithCluster(`--push (${reason ?? "as root"})`, () => {
     await on("hosta", "mkdir -p ~/.cache; mount -t tmpfs -o size=1m none ~/.cache");
     expect(
       (await refusal())
-        .replace(/: tar: models.*(Wrote only|No space left).*?\. Make/, ": tar: ... Make")
+        .replace(/: tar: \S+: (Wrote only|Cannot write).*?\. Make/, ": tar: ... Make")
         .replace(/\d+ MiB/, "N MiB"),
     ).toBe(
-      `${FAILED}tar: ... Make room for N MiB in its ~/.cache, or let XDG_CACHE_HOME name another directory there.`,
+      `${FAILED}tar: ... Make room for N MiB in its ~/.cache, or let SHARDRUN_CACHE name another directory there.`,
     );
     await on("hosta", "umount ~/.cache");
   });
