@@ -11,6 +11,10 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 /** The rank that leads. */
 export const ROOT_RANK = 0;
 
+/** What a rank tells its agent on the descriptor SHARDRUN_AGENT_FD: that it waits for the others, and that it has met them. */
+export const RANK_JOINING = "w";
+export const RANK_JOINED = "j";
+
 export type EngineName = "shardrun" | "openmpi" | "pmi" | "slurm" | "torchrun" | "none";
 
 /** Who this process is among the ranks of its run. */

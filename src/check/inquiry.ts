@@ -47,6 +47,7 @@ export class Inquiry {
       {
         refused: ({ message }) => this.#fail(message),
         started: () => {},
+        joining: () => {},
         output: (_, stream, chunk) => this.#read(stream, chunk.toString("utf8")),
         stdinTaken: () => {},
         exited: (exit) => this.#fail(`The ${describeExit(exit)}: ${this.#said.trim() || "it says nothing"}.`),

@@ -6,7 +6,7 @@ import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { native } from "../collective/native.ts";
-import { ROOT_RANK } from "../environment.ts";
+import { RANK_JOINED, RANK_JOINING, ROOT_RANK } from "../environment.ts";
 import { CollectiveError } from "../errors.ts";
 import { follow } from "../execute/follower.ts";
 import { Leader } from "../execute/leader.ts";
@@ -43,7 +43,8 @@ const post = (message: FromEngine): void => port.postMessage(message);
 
 // Whoever waits for this thread would wait for ever if it ended without a word.
 process.on("uncaughtException", (error) => void fail(error));
-watchAgent();
+const tellAgent = watchAgent();
+if (settings.identity.worldSize > 1) tellAgent(RANK_JOINING);
 if (ownRank === ROOT_RANK) {
   lead();
 } else {
@@ -53,6 +54,7 @@ if (ownRank === ROOT_RANK) {
 /** Answers requests until told to leave. A world that does not come together fails every request. */
 function lead(): void {
   const opened = connectWorld(settings).then(({ communicator, membership }) => {
+    tellAgent(RANK_JOINED);
     const leader = new Leader(new Rank(communicator, host), (error) =>
       membership?.reportFailure(ownRank, error.message),
     );
@@ -92,6 +94,7 @@ async function serve(): Promise<void> {
   });
   try {
     const world = await connectWorld(settings);
+    tellAgent(RANK_JOINED);
     ({ membership } = world);
     membership!.onLeft((rank) => {
       if (rank === ROOT_RANK) {
@@ -129,13 +132,16 @@ async function fail(error: Error): Promise<void> {
   end(ENGINE_FAILED);
 }
 
-/** The launcher's agent holds the other end of this descriptor: when it closes, the agent is gone and so must be its ranks. */
-function watchAgent(): void {
-  if (settings.agentFd !== undefined) {
-    const agent = new Socket({ fd: settings.agentFd });
-    agent.on("error", () => agent.destroy());
-    agent.on("close", () => process.kill(process.pid, "SIGKILL"));
-    agent.resume();
-    agent.unref();
-  }
+/**
+ * The launcher's agent holds the other end of this descriptor: when it closes, the agent is gone and so must be its ranks. The
+ * returned function tells the agent how far this rank is.
+ */
+function watchAgent(): (word: string) => void {
+  if (settings.agentFd === undefined) return () => {};
+  const agent = new Socket({ fd: settings.agentFd });
+  agent.on("error", () => agent.destroy());
+  agent.on("close", () => process.kill(process.pid, "SIGKILL"));
+  agent.resume();
+  agent.unref();
+  return (word) => void agent.write(word);
 }

@@ -22,6 +22,8 @@ const KILL_LIMIT_MS = 2000;
 export interface AgentEvents {
   readonly refused: (refusal: Refusal) => void;
   readonly started: (rank: number, pid: number) => void;
+  /** The rank has imported shardrun, and waits for the others: tell all agents to watchStopped. */
+  readonly joining: () => void;
   readonly output: (rank: number, stream: StreamName, chunk: Buffer) => void;
   readonly stdinTaken: () => void;
   readonly exited: (exit: RankExit) => void;
@@ -107,6 +109,11 @@ export class AgentConnection {
     );
   }
 
+  /** From now on, ranks that are stopped before they have joined the others are killed. */
+  watchStopped(): void {
+    this.#send(encodeFrame("watchStopped", 0));
+  }
+
   /** Ends every rank: SIGTERM, after the grace SIGKILL; at once where the grace is 0. */
   terminate(graceMs: number): void {
     this.#send(encodeFrame("terminate", 0, { graceMs }));
@@ -161,6 +168,8 @@ export class AgentConnection {
         this.#running.set(frame.rank, pid);
         return events.started(frame.rank, pid);
       }
+      case "joining":
+        return events.joining();
       case "stdout":
       case "stderr":
         return events.output(frame.rank, frame.kind, frame.payload);
@@ -177,6 +186,7 @@ export class AgentConnection {
       case "stdin":
       case "stdinEnd":
       case "signal":
+      case "watchStopped":
       case "terminate":
         throw new InternalError(`The launcher received a ${frame.kind} frame, which only it may send.`);
     }

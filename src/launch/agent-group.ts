@@ -75,6 +75,11 @@ export class AgentGroup {
     await Promise.all([...this.#agents.values()].map((agent) => agent.signal(signal)));
   }
 
+  /** From now on, ranks that are stopped before they have joined the others are killed. */
+  watchStopped(): void {
+    for (const agent of this.#agents.values()) agent.watchStopped();
+  }
+
   /** Ends every rank: SIGTERM, after the grace SIGKILL; at once where the grace is 0. */
   terminate(graceMs: number): void {
     for (const agent of this.#agents.values()) agent.terminate(graceMs);

@@ -16,6 +16,7 @@ import { AGENT_FD, startWatchdogProcess } from "./processes.ts";
 import { EXIT_CODE_NO_PROGRAM, findProgram, isDirectory } from "./program.ts";
 import { RankProcess } from "./rank-process.ts";
 import { findFreePort } from "./run-identity.ts";
+import { STOPPED_LIMIT_MS, watchStopped } from "./stopped-ranks.ts";
 
 /** Between SIGTERM and SIGKILL when a rank has failed or the launcher is gone. */
 const FAILURE_GRACE_MS = 500;
@@ -27,6 +28,10 @@ class Agent {
   readonly #watchdog = startWatchdogProcess();
   readonly #ranks = new Map<number, RankProcess>();
   #numEnded = 0;
+  /** All ranks were stopped by the user, together with the launcher. */
+  #isSuspended = false;
+  /** Undefined before any rank waits for the others. */
+  #stopWatching: (() => void) | undefined;
   /** When the launcher was last heard; Infinity while it is stopped and cannot speak. */
   #lastHeardMs = performance.now();
 
@@ -83,14 +88,22 @@ class Agent {
         return rank?.endStdin();
       case "signal": {
         const { signal } = decodeContent<{ signal: NodeJS.Signals }>(frame);
-        if (signal === "SIGSTOP") this.#lastHeardMs = Infinity; // the launcher stops itself next
+        this.#isSuspended = signal === "SIGSTOP";
+        if (this.#isSuspended) this.#lastHeardMs = Infinity; // the launcher stops itself next
         return this.#ranks.forEach((each) => each.signal(signal));
       }
+      case "watchStopped":
+        this.#stopWatching ??= watchStopped(
+          () => this.#pidsToJoin(),
+          (pid) => this.#killStopped(pid),
+        );
+        return;
       case "terminate":
         return this.#terminate(decodeContent<{ graceMs: number }>(frame).graceMs);
       case "hello":
       case "refused":
       case "started":
+      case "joining":
       case "stdout":
       case "stderr":
       case "stdinTaken":
@@ -133,6 +146,7 @@ class Agent {
         this.#watchdog.stdin.write(`+ ${pid}\n`);
         this.#send("started", rank, { pid });
       },
+      joining: () => this.#send("joining", rank),
       output: (stream, chunk) => {
         if (!this.#send(stream, rank, chunk)) this.#ranks.forEach((each) => each.pauseOutput());
       },
@@ -155,6 +169,18 @@ class Agent {
       },
     });
     this.#ranks.set(rank, rankProcess);
+  }
+
+  /** Of the ranks that run and that the others may be waiting for. */
+  #pidsToJoin(): readonly number[] {
+    const toJoin = this.#isSuspended
+      ? []
+      : [...this.#ranks.values()].filter((rank) => rank.isRunning && !rank.hasJoined);
+    return toJoin.map((rank) => rank.pid);
+  }
+
+  #killStopped(pid: number): void {
+    for (const rank of this.#ranks.values()) if (rank.pid === pid) rank.killStopped(STOPPED_LIMIT_MS);
   }
 
   #countEnded(job: AgentJob): void {
@@ -181,6 +207,7 @@ class Agent {
 
   /** Lets the process end, once what has been sent has gone out. */
   #leave(): void {
+    this.#stopWatching?.();
     this.#watchdog.stdin.end();
     if (this.#launcher.destroyed) process.stdin.destroy();
     else this.#launcher.end(() => process.stdin.destroy());

@@ -15,10 +15,12 @@ const FRAME_KINDS = [
   "stdin", // bytes for the rank's standard input, answered by stdinTaken
   "stdinEnd", // the rank's standard input ends here
   "signal", // { signal }: hand this signal on to every rank
+  "watchStopped", // ranks wait for each other: look out for those that are stopped
   "terminate", // { graceMs }: SIGTERM to every rank, SIGKILL to what is left after the grace
   // agent -> launcher
   "refused", // Refusal: why no rank was started
   "started", // { pid }: the rank runs
+  "joining", // the rank has imported shardrun and waits for the others
   "stdout", // bytes the rank wrote
   "stderr", // bytes the rank wrote
   "stdinTaken", // the rank's standard input took (or dropped) the last bytes: send more

@@ -69,6 +69,8 @@ export interface RankExit {
   readonly signal: NodeJS.Signals | null;
   /** Milliseconds since the epoch on the rank's host. */
   readonly atMs: number;
+  /** It was killed for having been stopped for so long while the others waited for it. */
+  readonly stoppedMs?: number | undefined;
   /** True when it ended because it was told to (a failure elsewhere, a signal to the launcher, a timeout). */
   readonly onRequest: boolean;
 }

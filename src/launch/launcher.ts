@@ -182,6 +182,7 @@ class Run {
         agents.terminate(FAILURE_GRACE_MS);
       },
       started: (rank, pid) => this.#reportStart(rank, pid),
+      joining: () => agents.watchStopped(),
       output: (rank, stream, chunk) => {
         this.#output.push(rank, stream, chunk);
         if (this.#output.isCongested) agents.pause();

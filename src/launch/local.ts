@@ -61,6 +61,7 @@ export async function startLocalFollowers({ worldSize, entry }: LocalFollowersOp
   agent.start(job, {
     refused: ({ message }) => fail(new LaunchError(message, { host })),
     started: () => {},
+    joining: () => agent.watchStopped(),
     output: (rank, stream, chunk) => output[stream].push(rank, chunk),
     stdinTaken: () => {},
     exited: (exit) => {

@@ -26,8 +26,11 @@ export function exitCodeOf({ code, signal }: Pick<RankExit, "code" | "signal">):
 }
 
 /** The failure in one sentence with mpirun's words: which rank, pid, host and what happened to it. */
-export function describeExit({ rank, pid, host, code, signal }: RankExit): string {
+export function describeExit({ rank, pid, host, code, signal, stoppedMs }: RankExit): string {
   const who = `process rank ${rank} with PID ${pid} on host ${host}`;
+  if (stoppedMs !== undefined) {
+    return `${who} was stopped (as SIGSTOP does) for ${stoppedMs} ms while the others waited for it to join, and was killed`;
+  }
   return signal === null ? `${who} exited with exit code ${code}` : `${who} exited on ${describeSignal(signal)}`;
 }
 

@@ -149,3 +149,27 @@ describe("a signal to the launcher", () => {
     expect(await run.result).toMatchObject({ end: 1 });
   });
 });
+
+describe("a rank that is stopped before it has joined", () => {
+  const FOREVER = join(import.meta.dirname, "scripts/forever.mjs");
+
+  test.each([0, 1])("rank %i is killed while the other waits for it", async (rank) => {
+    const script = `[ $RANK = ${rank} ] && { echo $$; kill -STOP $$; }; exec "$@"`;
+    const run = startLauncher([...TWO_RANKS, "sh", "-c", script, "sh", process.execPath, FOREVER]);
+    const { end, stdout, stderr } = await run.result;
+    expect({ end, stderr: stderr.replace(/\d+ ms/, "N ms") }).toEqual({
+      end: 137,
+      stderr:
+        `shardrun: process rank ${rank} with PID ${stdout.trim()} on host ${HOST} was stopped (as SIGSTOP does) for N ms ` +
+        "while the others waited for it to join, and was killed; the other ranks were ended.\n",
+    });
+    expect(run.processes()).toEqual([]);
+  });
+
+  test("a program that nobody waits for may be stopped, and go on", async () => {
+    const file = join(directory, "stopped");
+    const script = `[ $RANK = 1 ] && { echo $$ > ${file}; kill -STOP $$; echo went on; exit; }; sleep 3; kill -CONT $(cat ${file})`;
+    const run = startLauncher([...TWO_RANKS, "sh", "-c", script]);
+    expect(await run.result).toMatchObject({ end: 0, stdout: "went on\n", stderr: "" });
+  });
+});

@@ -30,6 +30,9 @@ test("an exit is described with mpirun's words", () => {
   expect(describeExit(exit(2, { signal: "SIGKILL" }))).toBe(
     "process rank 2 with PID 102 on host hosta exited on signal 9 (Killed)",
   );
+  expect(describeExit(exit(1, { signal: "SIGKILL", stoppedMs: 1600 }))).toBe(
+    "process rank 1 with PID 101 on host hosta was stopped (as SIGSTOP does) for 1600 ms while the others waited for it to join, and was killed",
+  );
   expect(describeExit(exit(0, { signal: "SIGSTKFLT" }))).toBe(
     "process rank 0 with PID 100 on host hosta exited on signal 16 (SIGSTKFLT)",
   );
