@@ -30,4 +30,22 @@ export const BENCH_CONFIGS: Readonly<Record<string, Record<string, unknown>>> = 
     num_attention_heads: 32,
     num_key_value_heads: 8,
   },
+  "llama-7b": {
+    ...LLAMA,
+    hidden_size: 4096,
+    intermediate_size: 11_008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: 32,
+  },
+  "smollm2-135m": {
+    ...LLAMA,
+    tie_word_embeddings: true,
+    vocab_size: 49_152,
+    hidden_size: 576,
+    intermediate_size: 1536,
+    num_hidden_layers: 30,
+    num_attention_heads: 9,
+    num_key_value_heads: 3,
+  },
 };
