@@ -27,8 +27,10 @@ struct SessionParts {
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "Session",
-                       {InstanceMethod<&SessionWrap::Run>("run"), InstanceMethod<&SessionWrap::Close>("close")});
+    return DefineClass(
+        env, "Session",
+        {InstanceMethod<&SessionWrap::Run>("run"), InstanceMethod<&SessionWrap::EndProfiling>("endProfiling"),
+         InstanceMethod<&SessionWrap::Close>("close")});
   }
 
   // new Session(External<SessionParts>), by Create only.
@@ -46,13 +48,35 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
     std::vector<Napi::Object> keep_alive = {Value()};
     auto outcome = std::make_shared<ort::RunOutcome>();
     return ThrowingJsErrors(env, [&] {
-      if (!parts_.session) throw Error(Error::Kind::kUsage, "The session is closed: create another one.");
+      RequireOpen();
       ort::RunRequest request = RequestOf(options, &keep_alive);
       return RunTask(
           env, *parts_.communicator.thread, keep_alive,
           [session = parts_.session, request = std::move(request), outcome] { *outcome = session->Run(request); },
           [outcome](Napi::Env env) { return ResultOf(env, *outcome); });
     });
+  }
+
+  // endProfiling(): Promise<{ path, startMicroseconds }>, after the runs under way.
+  Napi::Value EndProfiling(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    auto profile = std::make_shared<ort::SessionProfile>();
+    return ThrowingJsErrors(env, [&] {
+      RequireOpen();
+      return RunTask(
+          env, *parts_.communicator.thread, {Value()},
+          [session = parts_.session, profile] { *profile = session->EndProfiling(); },
+          [profile](Napi::Env env) {
+            const Napi::Object result = Napi::Object::New(env);
+            result.Set("path", profile->path);
+            result.Set("startMicroseconds", static_cast<double>(profile->start_nanoseconds) / 1000);
+            return result;
+          });
+    });
+  }
+
+  void RequireOpen() const {
+    if (!parts_.session) throw Error(Error::Kind::kUsage, "The session is closed: create another one.");
   }
 
   // The runs under way end first: they are ahead on the same thread.
@@ -111,6 +135,7 @@ Napi::Value CreateSession(const Napi::CallbackInfo& info) {
     auto config = std::make_shared<ort::SessionConfig>();
     config->communicator = parts->communicator.communicator;
     config->intra_threads = static_cast<int>(IntOf(options, "intraThreads"));
+    if (!options.Get("profilePrefix").IsUndefined()) config->profile_prefix = StringOf(options, "profilePrefix");
     const Napi::Uint8Array model = options.Get("model").As<Napi::Uint8Array>();
     config->model = model.Data();
     config->model_bytes = model.ByteLength();

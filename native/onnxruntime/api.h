@@ -60,6 +60,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(3, Status*, CreateEnv, (LoggingLevel, const char* log_id, Env**))                                                          \
   X(10, Status*, CreateSessionOptions, (SessionOptions**))                                                                     \
   X(13, Status*, SetSessionExecutionMode, (SessionOptions*, ExecutionMode))                                                    \
+  X(14, Status*, EnableProfiling, (SessionOptions*, const char* file_prefix))                                                  \
   X(17, Status*, DisableMemPattern, (SessionOptions*))                                                                         \
   X(23, Status*, SetSessionGraphOptimizationLevel, (SessionOptions*, OptimizationLevel))                                       \
   X(24, Status*, SetIntraOpNumThreads, (SessionOptions*, int))                                                                 \
@@ -92,6 +93,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(99, void, ReleaseTensorTypeAndShapeInfo, (TypeAndShape*))                                                                  \
   X(100, void, ReleaseSessionOptions, (SessionOptions*))                                                                       \
   X(101, void, ReleaseCustomOpDomain, (CustomOpDomain*))                                                                       \
+  X(110, Status*, SessionEndProfiling, (Session*, Allocator*, char** path))                                                    \
   X(130, Status*, AddSessionConfigEntry, (SessionOptions*, const char* key, const char* value))                                \
   X(133, Status*, RunWithBinding, (Session*, const RunOptions*, const IoBinding*))                                             \
   X(134, Status*, CreateIoBinding, (Session*, IoBinding**))                                                                    \
@@ -100,6 +102,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(137, Status*, BindOutput, (IoBinding*, const char* name, const Value*))                                                    \
   X(138, Status*, BindOutputToDevice, (IoBinding*, const char* name, const MemoryInfo*))                                       \
   X(140, Status*, GetBoundOutputValues, (const IoBinding*, Allocator*, Value*** values, size_t* count))                        \
+  X(146, Status*, SessionGetProfilingStartTimeNs, (const Session*, uint64_t*))                                                 \
   X(150, Status*, AddInitializer, (SessionOptions*, const char* name, const Value*))                                           \
   X(163, Status*, KernelInfoGetAttributeArray_int64, (const KernelInfo*, const char* name, int64_t* out, size_t* count))       \
   X(166, Status*, CreatePrepackedWeightsContainer, (PrepackedWeightsContainer**))                                              \

@@ -31,6 +31,13 @@ struct SessionConfig {
   int intra_threads = 1;
   SharedPrepackedWeights prepacked_weights;  // null: the session's own
   std::shared_ptr<Communicator> communicator;
+  std::string profile_prefix;  // of the file into which onnxruntime writes when each node ran; empty: none
+};
+
+// What onnxruntime wrote while the session was profiled.
+struct SessionProfile {
+  std::string path;                // events in Chrome's trace format, in microseconds after:
+  uint64_t start_nanoseconds = 0;  // of the wall clock
 };
 
 struct RunRequest {
@@ -54,6 +61,9 @@ class GraphSession {
 
   // Throws Error(kCollective) as the collective in the graph threw it, Error(kExecution) naming the node otherwise.
   RunOutcome Run(const RunRequest& request);
+
+  // Of a session with a profile_prefix, once; later runs are not profiled.
+  SessionProfile EndProfiling();
 
  private:
   // Throws what a custom op of the graph threw, else as Check does.

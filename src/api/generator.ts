@@ -9,6 +9,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { GeneratedSequence, TokenEvent } from "../engine/messages.ts";
 import { addStatistics, startCounting, type StepStatistics } from "../engine/statistics.ts";
 import { UsageError } from "../errors.ts";
+import type { RankProfile } from "../execute/profile.ts";
 import type { RankReport } from "../execute/rank.ts";
 import { loadModel, type Model } from "../model/model.ts";
 import { resolveGenerationOptions, resolveInputs, resolveMaxContext, type Token } from "./inputs.ts";
@@ -57,9 +58,11 @@ export class Generator implements AsyncDisposable {
   readonly #loaded: Loaded | undefined;
   readonly #statistics = startCounting();
   #unloading: Promise<void> | undefined;
+  #isProfiled: boolean;
 
-  private constructor(loaded: Loaded | undefined) {
+  private constructor(loaded: Loaded | undefined, isProfiled = false) {
     this.#loaded = loaded;
+    this.#isProfiled = isProfiled;
   }
 
   /**
@@ -88,11 +91,12 @@ export class Generator implements AsyncDisposable {
           maxContext,
           intraThreads: resolveThreads(options, engine),
           verify: options.verify ?? false,
+          profile: options.profile ?? false,
           cache: options.cache ?? true,
           cacheLimitBytes: options.cacheLimit,
         },
       });
-      return new Generator({ model, engine, id, maxContext });
+      return new Generator({ model, engine, id, maxContext }, options.profile);
     } catch (error) {
       await engine.close();
       throw error;
@@ -200,6 +204,19 @@ export class Generator implements AsyncDisposable {
   async statistics(): Promise<GeneratorStatistics> {
     const engine = this.#engineOf(this.#require("statistics"));
     return { ...this.#statistics, ranks: await engine.request({ kind: "report" }) };
+  }
+
+  /**
+   * Where the time of all steps so far went, per rank; ends the tracing. Call it when no other call is under way.
+   * @throws {UsageError} unless the model was loaded with `profile: true`, or when it was called before
+   */
+  async readProfile(): Promise<readonly RankProfile[]> {
+    const loaded = this.#require("readProfile");
+    if (!this.#isProfiled) {
+      throw new UsageError("readProfile serves once, for a model that was loaded with profile: true.");
+    }
+    this.#isProfiled = false;
+    return this.#engineOf(loaded).request({ kind: "profile", model: loaded.id });
   }
 
   /** Frees the model on every rank, after the calls under way; later calls are refused. May be called again. */

@@ -26,6 +26,8 @@ export interface LoadOptions {
   readonly maxContext?: number;
   /** Compare every step's hidden states over the ranks, and fail when they differ. */
   readonly verify?: boolean;
+  /** Trace every node of every step, for readProfile. */
+  readonly profile?: boolean;
   /** Keep converted weights in the cache, for the next start. */
   readonly cache?: boolean;
   /** Most bytes that the cache of each host may hold; SHARDRUN_CACHE_LIMIT, else 32e9, when left out. */
@@ -66,6 +68,7 @@ const RULES: Readonly<Record<keyof LoadOptions, Rule>> = {
   },
   maxContext: { accepts: "a whole number of 1 or more", check: isPositive },
   verify: { accepts: "true or false", check: (value) => typeof value === "boolean" },
+  profile: { accepts: "true or false", check: (value) => typeof value === "boolean" },
   cache: { accepts: "true or false", check: (value) => typeof value === "boolean" },
   cacheLimit: {
     accepts: "a whole number of bytes, 0 or more",

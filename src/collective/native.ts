@@ -164,6 +164,8 @@ export interface SessionOptions {
   readonly communicator: Communicator;
   /** Shared by the sessions of one model in this process, so that prepacked weights exist once. */
   readonly prepackedWeights?: PrepackedWeights;
+  /** Begins the name of the file into which onnxruntime writes when each node ran, until endProfiling; undefined: it writes none. */
+  readonly profilePrefix?: string | undefined;
 }
 
 /** Opaque: onnxruntime's container of prepacked weights. */
@@ -202,6 +204,8 @@ export interface RunResult {
 
 export interface Session {
   run(options: RunOptions): Promise<RunResult>;
+  /** Of a session with a profilePrefix, once. The file holds Chrome trace events in microseconds after startMicroseconds of the wall clock. */
+  endProfiling(): Promise<{ readonly path: string; readonly startMicroseconds: number }>;
   /** After the runs under way. Comes before its communicator's close. */
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@
  */
 import type { DecodingOptions } from "../decode/options.ts";
 import * as errors from "../errors.ts";
+import type { RankProfile } from "../execute/profile.ts";
 import type { MeasuredCollectives, RankReport } from "../execute/rank.ts";
 import type { ModelSpecification } from "../execute/step.ts";
 import type { StepStatistics } from "./statistics.ts";
@@ -33,6 +34,7 @@ export type Request =
   | { readonly kind: "forward"; readonly forward: ForwardRequest }
   | { readonly kind: "unload"; readonly model: number }
   | { readonly kind: "measure"; readonly numBytes: number; readonly numCalls: number }
+  | { readonly kind: "profile"; readonly model: number }
   | { readonly kind: "report" };
 
 /** What each request resolves to. */
@@ -42,6 +44,7 @@ export interface Replies {
   forward: { readonly logits: readonly Float32Array[] };
   unload: undefined;
   measure: MeasuredCollectives;
+  profile: readonly RankProfile[];
   report: readonly RankReport[];
 }
 

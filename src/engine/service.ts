@@ -69,6 +69,8 @@ export class Service {
         return undefined;
       case "measure":
         return this.#leader.measure(request.numBytes, request.numCalls);
+      case "profile":
+        return this.#leader.profile(request.model);
       case "report":
         return this.#leader.report();
     }

@@ -3,6 +3,7 @@
  * One command at a time, so that every rank meets the same collectives in the same order whatever callers overlap.
  */
 import { ExecutionError, ShardrunError } from "../errors.ts";
+import type { RankProfile } from "./profile.ts";
 import type { MeasuredCollectives, Rank, RankReport } from "./rank.ts";
 import type { StepResult } from "./shard-model.ts";
 import { encodeCommand, type Command, type ModelSpecification, type RowMove, type Step } from "./step.ts";
@@ -43,6 +44,10 @@ export class Leader {
 
   measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
     return this.#lead({ kind: "measure", numBytes, numCalls }, () => this.#rank.measure(numBytes, numCalls));
+  }
+
+  profile(model: number): Promise<RankProfile[]> {
+    return this.#lead({ kind: "profile", model }, () => this.#rank.profile(model));
   }
 
   report(): Promise<RankReport[]> {

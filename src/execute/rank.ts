@@ -14,6 +14,7 @@ import { Cache } from "../shards/cache.ts";
 import { readCacheSettings } from "../shards/cache-settings.ts";
 import type { WeightCache } from "../shards/converted-weights.ts";
 import type { WeightFootprint } from "../shards/materialise.ts";
+import type { RankProfile } from "./profile.ts";
 import { ShardModel, type StepResult } from "./shard-model.ts";
 import type { Command, ModelSpecification, RowMove, Step } from "./step.ts";
 
@@ -103,6 +104,9 @@ export class Rank {
       case "measure":
         await this.measure(command.numBytes, command.numCalls);
         return;
+      case "profile":
+        await this.profile(command.model);
+        return;
       case "report":
         await this.report();
         return;
@@ -113,6 +117,12 @@ export class Rank {
   async measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
     const times = await this.#communicator.measure(numBytes, numCalls);
     return { transport: this.#communicator.transport, ...times };
+  }
+
+  /** Where the time of a model's steps went, per rank, in rank order; of a model that was loaded to be profiled, once. */
+  async profile(id: number): Promise<RankProfile[]> {
+    const own = await this.#model(id).finishProfile(this.#host);
+    return gatherValues(this.#communicator, own, { label: "profile" });
   }
 
   /** Every rank's report, in rank order. */
@@ -148,10 +158,12 @@ export class Rank {
   ): WeightCache | undefined {
     if (!specification.cache) return undefined;
     const { rank, worldSize } = this.#communicator;
+    const { computeType = "default" } = specification;
+    const type = computeType === "default" ? "float32" : computeType;
     return {
       cache: new Cache(readCacheSettings(specification.cacheLimitBytes), native().lockFile),
       fingerprints,
-      label: `${basename(directory)}, rank ${rank} of ${worldSize}, float32`,
+      label: `${basename(directory)}, rank ${rank} of ${worldSize}, ${type}`,
     };
   }
 

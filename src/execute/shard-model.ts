@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import type { Communicator, Feed, FetchedValue, KeyValueCache, Session } from "../collective/native.ts";
 import { native } from "../collective/native.ts";
-import { ExecutionError } from "../errors.ts";
+import { ExecutionError, InternalError } from "../errors.ts";
 import type { Graph } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
 import { encodeModel } from "../model/onnx-format.ts";
@@ -15,7 +15,9 @@ import { shardGraph } from "../partition/shard-graph.ts";
 import type { Plan } from "../partition/plan.ts";
 import type { WeightCache } from "../shards/converted-weights.ts";
 import { materialiseGraph, type MaterialisedGraph, type WeightFootprint } from "../shards/materialise.ts";
+import { measureClockOffsetUs, readClockUs } from "./clock.ts";
 import { gatherArgmax, gatherLogits, type LogitsLayout } from "./logits.ts";
+import { Profiler, type RankProfile } from "./profile.ts";
 import type { ModelSpecification, RowMove, Step } from "./step.ts";
 
 /** A step's outcome on one rank. */
@@ -39,6 +41,7 @@ export class ShardModel {
   readonly #needsPositionIds: boolean;
   readonly #outputNames: ReadonlySet<string>;
   readonly #weights: MaterialisedGraph;
+  readonly #profiler: Profiler | undefined;
 
   private constructor(parts: {
     communicator: Communicator;
@@ -48,6 +51,7 @@ export class ShardModel {
     verify: boolean;
     graph: Graph;
     weights: MaterialisedGraph;
+    profiler: Profiler | undefined;
   }) {
     this.#communicator = parts.communicator;
     this.#session = parts.session;
@@ -57,6 +61,7 @@ export class ShardModel {
     this.#needsPositionIds = parts.graph.inputs.some((input) => input.name === "position_ids");
     this.#outputNames = new Set(parts.graph.outputs.map((output) => output.name));
     this.#weights = parts.weights;
+    this.#profiler = parts.profiler;
   }
 
   get footprint(): WeightFootprint {
@@ -79,11 +84,13 @@ export class ShardModel {
     const graph = shardGraph(model.graph, plan, rank);
     const addon = native();
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);
+    const profiler = specification.profile ? new Profiler() : undefined;
     const session = await addon.createSession({
       model: encodeModel(graph),
       weights: materialised.weights,
       intraThreads: specification.intraThreads,
       communicator,
+      profilePrefix: profiler?.prefix,
     });
     return new ShardModel({
       communicator,
@@ -93,6 +100,7 @@ export class ShardModel {
       verify: specification.verify,
       graph,
       weights: materialised,
+      profiler,
     });
   }
 
@@ -101,6 +109,7 @@ export class ShardModel {
    * @throws {CollectiveError} when a peer is lost; {ExecutionError} when onnxruntime fails or ranks diverge.
    */
   async execute(step: Step): Promise<StepResult> {
+    const begunUs = readClockUs();
     const fetch = [
       ...(step.want !== "nothing" && this.#outputNames.has("logits") ? ["logits"] : []),
       ...(this.#verify ? ["hidden_states"] : []),
@@ -119,12 +128,20 @@ export class ShardModel {
     const logits =
       step.want === "logits" ? await gatherLogits(this.#communicator, this.#layout, shard, numPositions) : undefined;
     const gatherNanoseconds = Number(process.hrtime.bigint() - started);
+    this.#profiler?.noteStep(step.inputIds[0]!.length, begunUs);
     return {
       tokenIds,
       logits,
       computeNanoseconds: run.nanoseconds - run.collectiveNanoseconds,
       collectiveNanoseconds: run.collectiveNanoseconds + (this.#communicator.worldSize > 1 ? gatherNanoseconds : 0),
     };
+  }
+
+  /** Where the time of the steps went so far; of a model that was loaded to be profiled, once. */
+  async finishProfile(host: string): Promise<RankProfile> {
+    if (this.#profiler === undefined) throw new InternalError("A profile was asked for of a model that has none.");
+    const offsetUs = await measureClockOffsetUs(this.#communicator, host);
+    return this.#profiler.finish(this.#session, this.#communicator.rank, host, offsetUs);
   }
 
   moveRow(move: RowMove): void {
@@ -135,6 +152,7 @@ export class ShardModel {
     await this.#session.close();
     this.#cache?.close();
     this.#weights.release();
+    this.#profiler?.close();
   }
 
   #makeFeeds(step: Step): Feed[] {

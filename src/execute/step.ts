@@ -17,6 +17,8 @@ export interface ModelSpecification extends ComputeOptions {
   readonly rankWeights?: readonly number[] | undefined;
   /** Compare a hash of every step's hidden states over the ranks. */
   readonly verify: boolean;
+  /** Trace every node of every step, for the "profile" command. */
+  readonly profile: boolean;
   /** Whether converted weights are kept for the next start. */
   readonly cache: boolean;
   /** Most bytes of each host's cache; undefined: as the host's environment says. */
@@ -50,6 +52,8 @@ export type Command =
   | { readonly kind: "unload"; readonly model: number }
   /** All ranks time their collectives on messages of this size. */
   | { readonly kind: "measure"; readonly numBytes: number; readonly numCalls: number }
+  /** Every rank tells where the time of its steps went. */
+  | { readonly kind: "profile"; readonly model: number }
   /** Every rank reports its memory and the time it spent in collectives. */
   | { readonly kind: "report" };
 

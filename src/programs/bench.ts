@@ -3,7 +3,7 @@
  * one with random weights of that shape is kept in the cache.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { Generator, type GeneratorStatistics } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import { native } from "../collective/native.ts";
@@ -15,6 +15,8 @@ import { Cache } from "../shards/cache.ts";
 import { formatByteSize, readCacheSettings } from "../shards/cache-settings.ts";
 import { benchCollectives, chooseCollectiveWorlds } from "./bench-collectives.ts";
 import { BENCH_CONFIGS } from "./bench-configs.ts";
+import { divideDecodeSteps, printStepTable } from "./bench-profile.ts";
+import { describeChromeTrace } from "./chrome-trace.ts";
 import { MODEL_OPTIONS, readCacheLimit, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
 
@@ -44,10 +46,16 @@ export const bench: Program = {
       describe: "Measure the ranks' collectives instead: latency and rate of each transport and size",
     },
     sizes: { ...VALUE, describe: "Bytes of a message with --collectives, e.g. 1024,65536 [default: 4 to 67108864]" },
+    profile: {
+      type: "boolean",
+      describe: "Also tell where a decode step's time goes on each rank; tracing costs some speed",
+    },
+    trace: { ...VALUE, describe: "Profile, and write a Chrome trace of every rank on one clock to this file" },
     json: { type: "boolean", describe: "Print one JSON object (with --collectives one per transport)" },
   },
   examples: [
     ["$0 bench -np 2 --config llama-160m --intra-threads 1", "two ranks with one thread each"],
+    ["$0 bench -np 2 --trace trace.json", "where the time goes; open the file in chrome://tracing or ui.perfetto.dev"],
     ["$0 bench -np 4 -hostfile hosts --collectives", "what these hosts and their network can do"],
     ["$0 bench --config llama-1b --compute-type int4", "matrices in 4 bits"],
   ],
@@ -62,8 +70,10 @@ export const bench: Program = {
     if (options["collectives"] === true) {
       return benchCollectives(options);
     }
+    const traceFile = readText(options, "trace");
+    const profile = options["profile"] === true || traceFile !== undefined;
     const directory = await chooseModel(options);
-    const loadOptions = readLoadOptions(options);
+    const loadOptions = { ...readLoadOptions(options), profile };
     const started = performance.now();
     await using generator = await Generator.load(directory, loadOptions);
     const loadSeconds = (performance.now() - started) / 1000;
@@ -95,7 +105,14 @@ export const bench: Program = {
       privateBytesPerRank: ranks.map(({ privateBytes }) => privateBytes),
       loadSeconds,
     };
-    console.log(options["json"] === true ? JSON.stringify(report) : describeReport(report));
+    const profiles = profile ? await generator.readProfile() : undefined;
+    const table = profiles && divideDecodeSteps(profiles);
+    if (options["json"] === true) {
+      console.log(JSON.stringify({ ...report, ...(table && { profile: table }) }));
+    } else {
+      console.log([describeReport(report), ...(table ? [printStepTable(table)] : [])].join("\n\n"));
+    }
+    if (profiles !== undefined && traceFile !== undefined) writeFileSync(traceFile, describeChromeTrace(profiles));
     return 0;
   },
 };

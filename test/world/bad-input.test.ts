@@ -349,7 +349,7 @@ describe("API", () => {
       "a load option that does not exist",
       () => api.Generator.load(DEMO_STORIES, { maxQueuedBatches: 2 } as object),
       "ERR_SHARDRUN_USAGE",
-      'There is no load option "maxQueuedBatches": the options are device, tensorParallel, interThreads, computeType, blockSize, intraThreads, maxContext, verify, cache, cacheLimit.',
+      'There is no load option "maxQueuedBatches": the options are device, tensorParallel, interThreads, computeType, blockSize, intraThreads, maxContext, verify, profile, cache, cacheLimit.',
     ],
     [
       "a device that is not there yet",

@@ -22,6 +22,7 @@ test.each<LoadOptions>([
   { maxContext: 1 },
   { interThreads: 1 },
   { verify: true },
+  { profile: true },
   { cache: false },
   { cacheLimit: 0 },
 ])("%j is accepted", (options) => {
@@ -42,7 +43,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ cacheLimit: -1 }, "cacheLimit is -1, but must be a whole number of bytes, 0 or more."],
   [
     { toString: 1 },
-    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, blockSize, intraThreads, maxContext, verify, cache, cacheLimit.',
+    'There is no load option "toString": the options are device, tensorParallel, interThreads, computeType, blockSize, intraThreads, maxContext, verify, profile, cache, cacheLimit.',
   ],
 ])("%j is refused", (options, message) => {
   expect(() => checkLoadOptions("model", options as LoadOptions)).toThrow(new UsageError(message));

@@ -36,6 +36,7 @@ const specification: ModelSpecification = {
   numRows: NUM_ROWS,
   intraThreads: 1,
   verify: false,
+  profile: false,
   cache: false,
   cacheLimitBytes: undefined,
 };

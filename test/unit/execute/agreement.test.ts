@@ -30,6 +30,7 @@ async function loadFrom(directories: readonly string[]): Promise<(Error | undefi
         numRows: 1,
         intraThreads: 1,
         verify: false,
+        profile: false,
         cache: false,
         cacheLimitBytes: undefined,
       }),

@@ -11,6 +11,7 @@ const commands: readonly Command[] = [
       numRows: 32,
       intraThreads: 1,
       verify: true,
+      profile: false,
       cache: false,
       cacheLimitBytes: undefined,
     },

@@ -30,6 +30,7 @@ async function stepWith(seeds: readonly [number, number]): Promise<PromiseSettle
         numRows: 1,
         intraThreads: 1,
         verify: true,
+        profile: false,
         cache: false,
         cacheLimitBytes: undefined,
       };
