@@ -23,17 +23,18 @@ type Known = NonNullable<HostReport["known"]>;
 /** What is to be said of each host, in the same order. */
 export function findAll(reports: readonly HostReport[], modelDirectory: string): readonly (readonly Finding[])[] {
   const root = reports.find(({ known }) => known !== undefined);
-  return reports.map(({ failure, known, slots }): Finding[] => {
+  return reports.map((report): Finding[] => {
+    const { failure, known, slots } = report;
     if (known === undefined) return [describeAbsence(failure ?? "It did not answer.")];
     return [
-      describeConnection(known),
+      describeConnection(report.isRemote, known),
       describeNode(known),
       describeSoftware(known),
       describeCores(known, slots),
       describeClock(known.clock),
       ...describeNetwork(known),
       ...describePorts(known.links),
-      describeModel(known, root!, modelDirectory),
+      describeModel(known, report === root ? undefined : root!, modelDirectory),
     ];
   });
 }
@@ -45,10 +46,10 @@ function describeAbsence(failure: string): Finding {
   return { subject: "connection", verdict: "wrong", text, remedy };
 }
 
-function describeConnection({ hello: { sshConnection }, route }: Known): Finding {
-  const [client, , server] = sshConnection?.split(" ") ?? [];
-  const isRemote = route !== undefined && server !== undefined;
-  return { subject: "connection", verdict: "ok", text: isRemote ? `ssh, ${client} to ${server}` : "an agent starts" };
+function describeConnection(isRemote: boolean, { hello: { sshConnection = "" } }: Known): Finding {
+  const [client, , server] = sshConnection.split(" ");
+  const text = server === undefined ? "ssh" : `ssh, ${client} to ${server}`;
+  return { subject: "connection", verdict: "ok", text: isRemote ? text : "this host: an agent starts" };
 }
 
 function describeNode({ software: { nodeVersion } }: Known): Finding {
@@ -134,14 +135,18 @@ function describePorts(links: readonly Link[]): Finding[] {
   ];
 }
 
-function describeModel({ model }: Known, root: HostReport, directory: string): Finding {
-  const expected = root.known!.model;
+/** @param root the host with which the others must agree; undefined: this is it */
+function describeModel({ model }: Known, root: HostReport | undefined, directory: string): Finding {
   if ("failure" in model) {
-    const remedy = `Copy the model to ${directory} on this host, as on ${root.name}.`;
+    const remedy =
+      root === undefined
+        ? "Name the directory of a model that is on this host with --model."
+        : `Copy the model to ${directory} on this host, as on ${root.name}.`;
     return { subject: "model", verdict: "wrong", text: model.failure, remedy };
   }
-  const difference = "files" in expected ? describeDifference(expected, model) : undefined;
-  return difference === undefined
+  const expected = root?.known!.model;
+  const difference = expected !== undefined && "files" in expected ? describeDifference(expected, model) : undefined;
+  return difference === undefined || root === undefined
     ? { subject: "model", verdict: "ok", text: `${directory}, ${count(model.files.length, "file")}` }
     : {
         subject: "model",

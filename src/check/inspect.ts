@@ -12,6 +12,8 @@ import type { Answer } from "./questions.ts";
 /** What was learnt of a host. */
 export interface HostReport {
   readonly name: string;
+  /** Another host than this one. */
+  readonly isRemote: boolean;
   /** Undefined: as many as cores. */
   readonly slots: number | undefined;
   /** Why nothing else is known. */
@@ -88,8 +90,9 @@ export async function inspectHosts(
         failures.set(host.named.name, (error as Error).message);
       }
     }
-    return hosts.map(({ named: { name, slots } }) => ({
+    return hosts.map(({ named: { name, slots, ssh } }) => ({
       name,
+      isRemote: ssh !== undefined,
       slots,
       failure: failures.get(name),
       known: known.get(name),

@@ -25,8 +25,8 @@ const FINE: Known = {
 
 /** The findings of a host that differs so from a fine one, beside a fine first one. */
 function find(difference: Partial<Known>, slots?: number): readonly Finding[] {
-  const root = { name: "hosta", slots: 2, known: FINE };
-  return findAll([root, { name: "hostb", slots, known: { ...FINE, ...difference } }], "/model")[1]!;
+  const root = { name: "hosta", isRemote: true, slots: 2, known: FINE };
+  return findAll([root, { name: "hostb", isRemote: true, slots, known: { ...FINE, ...difference } }], "/model")[1]!;
 }
 
 test("a host that can take part", () => {
@@ -43,10 +43,32 @@ test("a host that can take part", () => {
 });
 
 test("this host alone has no network to speak of", () => {
-  const alone = { hello: { ...FINE.hello, sshConnection: undefined }, route: undefined, links: [] };
-  const subjects = find(alone).map(({ subject }) => subject);
+  const known = { ...FINE, route: undefined, links: [] };
+  const [alone] = findAll([{ name: "here", isRemote: false, slots: 2, known }], "/model");
+  const subjects = alone!.map(({ subject }) => subject);
   expect(subjects).toEqual(["connection", "node", "shardrun", "cores", "clock", "model"]);
-  expect(find(alone)[0]).toEqual({ subject: "connection", verdict: "ok", text: "an agent starts" });
+  expect(alone![0]).toEqual({ subject: "connection", verdict: "ok", text: "this host: an agent starts" });
+});
+
+test("the first host's model is the measure of the others'", () => {
+  const failure = 'Model directory "/model" does not exist.';
+  const known = { ...FINE, model: { failure } };
+  const [first, second] = findAll(
+    [
+      { name: "hosta", isRemote: true, slots: 2, known },
+      { name: "hostb", isRemote: true, slots: 2, known: FINE },
+    ],
+    "/model",
+  );
+  expect(first!.filter(({ verdict }) => verdict === "wrong")).toEqual([
+    {
+      subject: "model",
+      verdict: "wrong",
+      text: failure,
+      remedy: "Name the directory of a model that is on this host with --model.",
+    },
+  ]);
+  expect(second!.every(({ verdict }) => verdict === "ok")).toBe(true);
 });
 
 test("more slots than cores are worth knowing", () => {
@@ -123,8 +145,8 @@ describe("a host that cannot be asked", () => {
   ])("%s", (failure, text, remedy) => {
     const [first, second] = findAll(
       [
-        { name: "a", slots: 1, failure },
-        { name: "b", slots: 1, known: FINE },
+        { name: "a", isRemote: true, slots: 1, failure },
+        { name: "b", isRemote: true, slots: 1, known: FINE },
       ],
       "/model",
     );
