@@ -3,7 +3,7 @@
  * code. Where they differ on purpose, the table says why.
  */
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { LauncherRun, startLauncher } from "../support/launcher.ts";
@@ -79,6 +79,45 @@ describeWithMpirun(`command lines (${reason})`, () => {
     [["-H", "localhost:2", "--rank-by", "nonsense", ...PLACE]],
   ])("%j", async (args) => {
     expect(await shardrun(args)).toEqual(await mpirun(args));
+  });
+});
+
+describeWithMpirun(`input and output (${reason})`, () => {
+  const both = (args: readonly string[], input?: string) =>
+    Promise.all([
+      startLauncher(args, { input }).result,
+      new LauncherRun(["mpirun", ...args], { environment: ROOT_ALLOWED, input }).result,
+    ]);
+
+  test.each(["0", "1", "none"])("--stdin %s", async (reader) => {
+    const script = "echo $OMPI_COMM_WORLD_RANK $(cat)";
+    const results = await both(["-H", "localhost:2", "--stdin", reader, "sh", "-c", script], "some words\n");
+    const [ours, theirs] = results.map(({ end, stdout }) => [end, ...stdout.trim().split("\n").toSorted()]);
+    expect(ours).toEqual(theirs);
+  });
+
+  test("--timestamp-output, --tag-output, on both streams", async () => {
+    const script = "echo out; echo err >&2";
+    const results = await both(["-np", "1", "--tag-output", "--timestamp-output", "sh", "-c", script]);
+    const withoutTime = (text: string) => text.replace(/\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}/, "TIME");
+    const [ours, theirs] = results.map(({ stdout, stderr }) => [withoutTime(stdout), withoutTime(stderr)]);
+    expect(ours).toEqual(theirs);
+    expect(ours![0]).toMatch(/TIME/);
+  });
+
+  test("--output-filename", async () => {
+    const script = "echo out $OMPI_COMM_WORLD_RANK; echo err >&2";
+    const [ours, theirs] = [join(directory, "ours"), join(directory, "theirs")];
+    const args = (path: string) => ["-H", "localhost:2", "--output-filename", path, "sh", "-c", script];
+    await startLauncher(args(ours)).result;
+    await new LauncherRun(["mpirun", ...args(theirs)], { environment: ROOT_ALLOWED }).result;
+    const filesOf = (path: string) =>
+      readdirSync(path, { recursive: true, encoding: "utf8" })
+        .filter((name) => /std(out|err)$/.test(name))
+        .toSorted()
+        .map((name) => [name, readFileSync(join(path, name), "utf8")]);
+    expect(filesOf(ours)).toEqual(filesOf(theirs));
+    expect(filesOf(ours)).toContainEqual(["1/rank.1/stdout", "out 1\n"]);
   });
 });
 

@@ -1,5 +1,4 @@
 /** Certificates made by openssl, over real sockets: who gets through, and what is said of files that are no good. */
-import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
@@ -11,6 +10,7 @@ import { RendezvousClient } from "../../../src/rendezvous/client.ts";
 import { Coordinator } from "../../../src/rendezvous/coordinator.ts";
 import { createSecret } from "../../../src/rendezvous/secret.ts";
 import { type ControlCredentials, loadCredentials, PLAIN_CREDENTIALS } from "../../../src/rendezvous/tls.ts";
+import { hasOpenssl, makeCertificate } from "../../support/certificates.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 
 setLogVerbosity(logVerbosity.NONE);
@@ -18,22 +18,11 @@ setLogVerbosity(logVerbosity.NONE);
 const directory = useTemporaryDirectory();
 const TIMING = { intervalMs: 20, silenceLimitMs: 2000 };
 const MEETING_POINT = { kind: "address" as const, address: "127.0.0.1:4000", secret: createSecret() };
-const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 const cleanups: (() => unknown)[] = [];
 
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-/** NAME.pem and NAME.key: an authority of its own, or signed by one, for this address. */
-function makeCertificate(name: string, authority?: string, address = "127.0.0.1"): void {
-  const file = (suffix: string) => join(directory, suffix);
-  const signer = authority === undefined ? [] : ["-CA", file(`${authority}.pem`), "-CAkey", file(`${authority}.key`)];
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file(`${name}.key`)];
-  const names = authority === undefined ? [] : ["-addext", `subjectAltName=IP:${address}`];
-  const request = ["req", "-x509", ...key, "-subj", `/CN=${name}`, "-days", "2", ...names, ...signer];
-  execFileSync("openssl", [...request, "-out", file(`${name}.pem`)], { stdio: "pipe" });
-}
 
 function filesOf(name: string, authority: string): TlsFiles {
   return {
@@ -102,11 +91,11 @@ async function joinAs(rank: number, target: CoordinatorAddress, { client: creden
 
 // Skipped without openssl, which makes the certificates.
 (hasOpenssl ? describe : describe.skip)("certificates", () => {
-  makeCertificate("authority");
-  makeCertificate("other-authority");
-  makeCertificate("rank", "authority");
-  makeCertificate("stranger", "other-authority");
-  makeCertificate("elsewhere", "authority", "192.0.2.1");
+  makeCertificate(directory, "authority");
+  makeCertificate(directory, "other-authority");
+  makeCertificate(directory, "rank", "authority");
+  makeCertificate(directory, "stranger", "other-authority");
+  makeCertificate(directory, "elsewhere", "authority", "192.0.2.1");
   const rank = load(filesOf("rank", "authority"));
 
   test("ranks with certificates of the same authority join", async () => {
