@@ -102,6 +102,8 @@ export interface Packing {
   readonly bits: 8 | 4;
   /** Of 4 bits: inputs that share a scale. 8 bits have one scale per output. */
   readonly blockSize: number;
+  /** Of 4 bits: the source holds blocks of this type, which are kept as they are. */
+  readonly stored?: "Q4_0" | "Q4_1";
   /** Whether the source is [in, out]; else [out, in]. */
   readonly isTransposed: boolean;
   /** Which of the source's inputs are packed, in this order. */

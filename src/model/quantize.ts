@@ -8,8 +8,9 @@
  *     int4      QuantizedMatMul(x, w int4 [out, in], a scale per output and block of inputs); the head in int8
  */
 import { DEFAULT_BLOCK_SIZE, type ComputeOptions } from "./compute-type.ts";
-import type { Graph, GraphNode, Packing, Weight } from "./graph.ts";
+import { BLOCK_LAYOUTS, type Graph, type GraphNode, type Packing, type Weight } from "./graph.ts";
 import { packedAttributes } from "./packed-layout.ts";
+import { findStoredBlocks } from "./stored-blocks.ts";
 import { HEAD_NAME } from "./tied-embeddings.ts";
 
 /** The graph whose products are computed as the options say. */
@@ -19,7 +20,7 @@ export function quantizeGraph(graph: Graph, { computeType, blockSize = DEFAULT_B
   for (const [name, isTransposed] of findMatrices(graph)) {
     // Of the head every logit is seen, and it is a small part of a large model: 4 bits would cost more than they save.
     const bits = computeType === "int8" || name === HEAD_NAME ? 8 : 4;
-    weights.set(name, pack(graph.weights.get(name)!, { bits, blockSize: bits === 8 ? 0 : blockSize, isTransposed }));
+    weights.set(name, pack(graph.weights.get(name)!, bits, blockSize, isTransposed));
   }
   const nodes = graph.nodes.map((node) => {
     const weight = weights.get(node.inputs[1] ?? "");
@@ -53,10 +54,22 @@ function readsTransposed({ opType, attributes }: GraphNode): boolean | undefined
   return opType === "FusedMatMul" && names.length === 1 && transB?.kind === "int" ? transB.value === 0 : undefined;
 }
 
-function pack(weight: Weight, how: Omit<Packing, "inputs">): Weight {
-  const [numOut, numIn] = how.isTransposed ? weight.shape.toReversed() : weight.shape;
-  const packing = { ...how, inputs: [{ begin: 0, end: numIn! }] };
-  return { ...weight, dataType: "uint8", shape: [numOut!, numIn!], packing };
+function pack(weight: Weight, bits: 8 | 4, blockSize: number, isTransposed: boolean): Weight {
+  const [numOut, numIn] = (isTransposed ? weight.shape.toReversed() : weight.shape) as [number, number];
+  const inputs = [{ begin: 0, end: numIn }];
+  const packing: Packing =
+    bits === 8
+      ? { bits, blockSize: 0, isTransposed, inputs }
+      : { bits, blockSize, isTransposed, inputs, ...keepStored(weight, blockSize, isTransposed) };
+  return { ...weight, dataType: "uint8", shape: [numOut, numIn], packing };
+}
+
+/** What a file holds in such blocks is kept. */
+function keepStored({ source }: Weight, blockSize: number, isTransposed: boolean): Pick<Packing, "stored"> {
+  const blocks = isTransposed ? undefined : findStoredBlocks(source);
+  return blocks === undefined || BLOCK_LAYOUTS[blocks.blockType].elements !== blockSize
+    ? {}
+    : { stored: blocks.blockType };
 }
 
 function quantizeNode(node: GraphNode, weight: Weight): GraphNode {

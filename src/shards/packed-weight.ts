@@ -7,7 +7,9 @@ import { availableParallelism } from "node:os";
 import { native, type FloatMatrix, type PackTarget } from "../collective/native.ts";
 import { DATA_TYPE_BYTES, type Packing, type Weight, type WeightSource } from "../model/graph.ts";
 import { countPackedBytes, packedLayoutOf } from "../model/packed-layout.ts";
+import { findStoredBlocks } from "../model/stored-blocks.ts";
 import { layOut, type LeafSource } from "./segments.ts";
+import { takeApart } from "./stored-blocks.ts";
 import { materialiseWeight, type MapFile } from "./weight.ts";
 
 /** Elements of the source that are read at a time: 16 MiB of float32, little beside a model and enough for every thread. */
@@ -42,8 +44,12 @@ export function packWeight(weight: PackedWeight, mapFile: MapFile): Uint8Array {
   const rowsAtOnce = Math.max(1, Math.floor(BLOCK_ELEMENTS / numInputs));
   for (let firstOutput = 0; firstOutput < outFeatures; firstOutput += rowsAtOnce) {
     const numOutputs = Math.min(rowsAtOnce, outFeatures - firstOutput);
-    const rows = readRows(weight, firstOutput, { numOutputs, numInputs }, mapFile);
     const target = { layout, packed, firstOutput, numOutputs, numThreads: availableParallelism() };
+    if (weight.packing.stored !== undefined) {
+      packStoredRows(target, weight, mapFile);
+      continue;
+    }
+    const rows = readRows(weight, firstOutput, { numOutputs, numInputs }, mapFile);
     if (layout.bits === 8) packRowsInt8(target, weight.packing, rows);
     else packRowsInt4(target, weight.packing, rows);
   }
@@ -110,6 +116,18 @@ function packRowsInt4(target: PackTarget, { blockSize, inputs }: Packing, rows: 
     end: Math.min(Math.ceil(end / blockSize) * blockSize, rows.numInputs),
   };
   native().packInt4({ ...target, source: takeColumns(rows, [whole]) });
+}
+
+/** The file's own blocks, of which the first and the last may be cut. */
+function packStoredRows(target: PackTarget, { name, source, packing }: PackedWeight, mapFile: MapFile): void {
+  const { firstOutput: begin, numOutputs: numRows } = target;
+  const { blockType, bytes } = findStoredBlocks(source)!;
+  const rows: WeightSource = { kind: "take", of: bytes, axis: 0, runs: [{ begin, end: begin + numRows }] };
+  const { data } = materialiseWeight({ name, dataType: "uint8", shape: layOut(rows).shape, source: rows }, mapFile);
+  const inputs = packing.inputs[0] ?? { begin: 0, end: 0 };
+  const firstBlock = Math.floor(inputs.begin / packing.blockSize);
+  const numBlocks = Math.ceil(inputs.end / packing.blockSize) - firstBlock;
+  native().packInt4Values({ ...target, ...takeApart(data, blockType, { numRows, firstBlock, numBlocks }) });
 }
 
 /** Some inputs of the rows; a single stretch of them is no copy. */
