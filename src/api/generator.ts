@@ -10,8 +10,11 @@ import type { GeneratedSequence, TokenEvent } from "../engine/messages.ts";
 import { addStatistics, startCounting, type StepStatistics } from "../engine/statistics.ts";
 import { UsageError } from "../errors.ts";
 import type { RankProfile } from "../execute/profile.ts";
+import type { HostTransfer } from "../execute/provide-model.ts";
 import type { RankReport } from "../execute/rank.ts";
+import { say } from "../log.ts";
 import { loadModel, type Model } from "../model/model.ts";
+import { describeTransfers } from "./describe-transfers.ts";
 import { resolveGenerationOptions, resolveInputs, resolveMaxContext, type Token } from "./inputs.ts";
 import { checkLoadOptions, leadsModel, openEngine, resolveThreads, type LoadOptions } from "./load.ts";
 import { gateResult, gateStream } from "./rank-gate.ts";
@@ -42,6 +45,8 @@ export interface ForwardOptions extends CallOptions {
 export interface GeneratorStatistics extends StepStatistics {
   /** One per rank, in rank order. */
   readonly ranks: readonly RankReport[];
+  /** What was sent at loading to hosts that have no copy of the model. */
+  readonly transfers: readonly HostTransfer[];
 }
 
 /** The loaded model on the rank that holds results. */
@@ -51,6 +56,7 @@ interface Loaded {
   /** The engine's number for it. */
   readonly id: number;
   readonly maxContext: number;
+  readonly transfers: readonly HostTransfer[];
 }
 
 export class Generator implements AsyncDisposable {
@@ -81,7 +87,7 @@ export class Generator implements AsyncDisposable {
     const engine = await openEngine(options);
     try {
       const { directory, config } = model;
-      const { model: id } = await engine.engine.request({
+      const { model: id, transfers } = await engine.engine.request({
         kind: "load",
         load: {
           directory,
@@ -96,7 +102,8 @@ export class Generator implements AsyncDisposable {
           cacheLimitBytes: options.cacheLimit,
         },
       });
-      return new Generator({ model, engine, id, maxContext }, options.profile);
+      describeTransfers(transfers).forEach(say);
+      return new Generator({ model, engine, id, maxContext, transfers }, options.profile);
     } catch (error) {
       await engine.close();
       throw error;
@@ -202,8 +209,9 @@ export class Generator implements AsyncDisposable {
 
   /** Time of all steps so far, and memory per rank. */
   async statistics(): Promise<GeneratorStatistics> {
-    const engine = this.#engineOf(this.#require("statistics"));
-    return { ...this.#statistics, ranks: await engine.request({ kind: "report" }) };
+    const loaded = this.#require("statistics");
+    const ranks = await this.#engineOf(loaded).request({ kind: "report" });
+    return { ...this.#statistics, ranks, transfers: loaded.transfers };
   }
 
   /**

@@ -5,6 +5,7 @@
 import type { DecodingOptions } from "../decode/options.ts";
 import * as errors from "../errors.ts";
 import type { RankProfile } from "../execute/profile.ts";
+import type { HostTransfer } from "../execute/provide-model.ts";
 import type { MeasuredCollectives, RankReport } from "../execute/rank.ts";
 import type { ModelSpecification } from "../execute/step.ts";
 import type { StepStatistics } from "./statistics.ts";
@@ -39,7 +40,7 @@ export type Request =
 
 /** What each request resolves to. */
 export interface Replies {
-  load: { readonly model: number };
+  load: { readonly model: number; readonly transfers: readonly HostTransfer[] };
   generate: { readonly sequences: readonly GeneratedSequence[]; readonly statistics: StepStatistics };
   forward: { readonly logits: readonly Float32Array[] };
   unload: undefined;

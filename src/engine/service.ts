@@ -80,9 +80,9 @@ export class Service {
     const { vocabSize, ...options } = load;
     const specification = { ...options, numRows: NUM_ROWS, rankWeights: this.#rankWeights };
     const model = this.#numModels++;
-    await this.#leader.load(model, specification);
+    const transfers = await this.#leader.load(model, specification);
     this.#schedulers.set(model, new Scheduler(this.#leader, model, specification, vocabSize));
-    return { model };
+    return { model, transfers };
   }
 
   #scheduler(model: number): Scheduler {

@@ -53,11 +53,9 @@ if (ownRank === ROOT_RANK) {
 
 /** Answers requests until told to leave. A world that does not come together fails every request. */
 function lead(): void {
-  const opened = connectWorld(settings).then(({ communicator, membership }) => {
+  const opened = connectWorld(settings).then(({ membership, ...world }) => {
     tellAgent(RANK_JOINED);
-    const leader = new Leader(new Rank(communicator, host), (error) =>
-      membership?.reportFailure(ownRank, error.message),
-    );
+    const leader = new Leader(new Rank(world), (error) => membership?.reportFailure(ownRank, error.message));
     return { service: new Service(leader, post, settings.rankWeights), membership };
   });
   opened.catch(() => undefined); // told to each request
@@ -102,7 +100,7 @@ async function serve(): Promise<void> {
         native().abortAll("Rank 0 has left.", ROOT_RANK);
       }
     });
-    const rank = new Rank(world.communicator, host);
+    const rank = new Rank(world);
     await follow(rank, async () => hasLeaderLeft || (await sleep(NEWS_DELAY_MS), hasLeaderLeft));
     await rank.close();
     await membership!.leave(0);

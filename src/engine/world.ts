@@ -21,6 +21,8 @@ const COLLECTIVE_TIMEOUT_MS = 120_000;
 
 export interface ConnectedWorld {
   readonly communicator: Communicator;
+  /** The host of each rank. */
+  readonly hosts: readonly string[];
   /** Undefined in a world of one. */
   readonly membership: Membership | undefined;
 }
@@ -36,8 +38,9 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   const { rank, worldSize } = settings.identity;
   const group = { id: 0, epoch: 0, rank, worldSize, transport: settings.collectives, timeoutMs: COLLECTIVE_TIMEOUT_MS };
   if (worldSize === 1) {
-    const peers = [{ rank, host: settings.identity.host, address: "" }];
-    return { communicator: await addon.connect(undefined, { ...group, peers }), membership: undefined };
+    const { host } = settings.identity;
+    const communicator = await addon.connect(undefined, { ...group, peers: [{ rank, host, address: "" }] });
+    return { communicator, hosts: [host], membership: undefined };
   }
   const meetingPoint = await chooseMeetingPoint(settings);
   const secret = meetingPoint.secret ?? userSecret();
@@ -56,5 +59,5 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   const communicator = await addon.connect(listener, { ...group, peers });
   listener.close(); // everyone has come
   if (isBridged) membership.closeBridge();
-  return { communicator, membership };
+  return { communicator, hosts: membership.world.peers.map((peer) => peer.host), membership };
 }

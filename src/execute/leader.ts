@@ -4,6 +4,7 @@
  */
 import { ExecutionError, ShardrunError } from "../errors.ts";
 import type { RankProfile } from "./profile.ts";
+import type { HostTransfer } from "./provide-model.ts";
 import type { MeasuredCollectives, Rank, RankReport } from "./rank.ts";
 import type { StepResult } from "./shard-model.ts";
 import { encodeCommand, type Command, type ModelSpecification, type RowMove, type Step } from "./step.ts";
@@ -20,14 +21,18 @@ export class Leader {
     this.#onBroken = onBroken;
   }
 
-  /** @throws the reason when a rank cannot load its shard; nothing is loaded anywhere then */
-  async load(model: number, specification: ModelSpecification): Promise<void> {
-    const failure = await this.#lead({ kind: "load", model, specification }, () =>
+  /**
+   * @returns what was sent to hosts without a copy of the model
+   * @throws the reason when a rank cannot load its shard; nothing is loaded anywhere then
+   */
+  async load(model: number, specification: ModelSpecification): Promise<readonly HostTransfer[]> {
+    const outcome = await this.#lead({ kind: "load", model, specification }, () =>
       this.#rank.load(model, specification),
     );
-    if (failure !== undefined) {
-      throw failure;
+    if (outcome.failure !== undefined) {
+      throw outcome.failure;
     }
+    return outcome.transfers;
   }
 
   step(model: number, step: Step): Promise<StepResult> {

@@ -6,15 +6,21 @@ import { basename } from "node:path";
 import { gatherValues } from "../collective/messages.ts";
 import { native, type CollectiveTimes, type Communicator } from "../collective/native.ts";
 import { InternalError } from "../errors.ts";
-import { type FileFingerprint, fingerprintFiles } from "../model/fingerprint.ts";
-import { loadModel, type Model } from "../model/model.ts";
-import { findDisagreement, type LoadStatus } from "./agreement.ts";
-import { readMemory, type MemoryUse } from "./memory.ts";
+import type { FileFingerprint } from "../model/fingerprint.ts";
 import { Cache } from "../shards/cache.ts";
 import { readCacheSettings } from "../shards/cache-settings.ts";
 import type { WeightCache } from "../shards/converted-weights.ts";
 import type { WeightFootprint } from "../shards/materialise.ts";
+import { findFailure, type LoadStatus } from "./agreement.ts";
+import { readMemory, type MemoryUse } from "./memory.ts";
 import type { RankProfile } from "./profile.ts";
+import {
+  provideModel,
+  type HostTransfer,
+  type ProvidedModel,
+  type ReportTransfers,
+  type World,
+} from "./provide-model.ts";
 import { ShardModel, type StepResult } from "./shard-model.ts";
 import type { Command, ModelSpecification, RowMove, Step } from "./step.ts";
 
@@ -30,49 +36,62 @@ export interface MeasuredCollectives extends CollectiveTimes {
   readonly transport: string;
 }
 
-export class Rank {
-  readonly #communicator: Communicator;
-  readonly #host: string;
-  readonly #models = new Map<number, ShardModel>();
+/** A model that runs, and what lets its files go. */
+interface LoadedModel {
+  readonly shard: ShardModel;
+  readonly release: () => void;
+}
 
-  constructor(communicator: Communicator, host: string) {
-    this.#communicator = communicator;
-    this.#host = host;
+/** What loading came to. */
+export type LoadOutcome =
+  | { readonly failure: Error }
+  /** On rank 0, what was sent to hosts without a copy of the model. */
+  | { readonly failure?: undefined; readonly transfers: readonly HostTransfer[] };
+
+export class Rank {
+  readonly #world: World;
+  readonly #report: ReportTransfers;
+  readonly #models = new Map<number, LoadedModel>();
+
+  /** @param report called on rank 0 while weights go out to hosts that have none */
+  constructor(world: World, report: ReportTransfers = () => {}) {
+    this.#world = world;
+    this.#report = report;
   }
 
   get communicator(): Communicator {
-    return this.#communicator;
+    return this.#world.communicator;
   }
 
   /**
-   * Loads this rank's shard, then waits for the others to have loaded theirs, of the same model.
+   * Loads this rank's shard, then waits for the others to have loaded theirs.
    * @returns why the model could not be loaded, known to every rank alike, so that they still agree on what comes next
    */
-  async load(id: number, specification: ModelSpecification): Promise<Error | undefined> {
+  async load(id: number, specification: ModelSpecification): Promise<LoadOutcome> {
+    let provided: ProvidedModel | undefined;
     let shard: ShardModel | undefined;
-    let files: FileFingerprint[] = [];
     let failure: Error | undefined;
     try {
-      const model = await loadModel(specification.directory, specification);
-      files = await fingerprintFiles(model.files);
-      const cache = this.#openCache(specification, model, files);
-      shard = await ShardModel.create(model, specification, this.#communicator, cache);
+      provided = await provideModel(this.#world, specification, this.#report);
+      const cache = this.#openCache(specification, provided.fingerprints);
+      shard = await ShardModel.create(provided.model, specification, this.communicator, cache);
+      provided.check();
     } catch (error) {
       failure = error as Error;
     }
-    const { directory } = specification;
     const statuses = await gatherValues<LoadStatus>(
-      this.#communicator,
-      { host: this.#host, directory, files, error: failure?.message },
-      { label: `loading ${directory}`, timeoutMs: 0 },
+      this.communicator,
+      { host: this.#host, error: failure?.message },
+      { label: `loading ${specification.directory}`, timeoutMs: 0 },
     );
-    const disagreement = findDisagreement(statuses);
-    if (disagreement !== undefined) {
+    const known = findFailure(statuses);
+    if (known !== undefined) {
       await shard?.close();
-      return failure ?? disagreement;
+      provided?.release();
+      return { failure: failure ?? known };
     }
-    this.#models.set(id, shard!);
-    return undefined;
+    this.#models.set(id, { shard: shard!, release: () => provided!.release() });
+    return { transfers: provided!.transfers };
   }
 
   step(id: number, step: Step): Promise<StepResult> {
@@ -85,6 +104,7 @@ export class Rank {
 
   async unload(id: number): Promise<void> {
     await this.#model(id).close();
+    this.#models.get(id)!.release();
     this.#models.delete(id);
   }
 
@@ -115,63 +135,67 @@ export class Rank {
 
   /** How long collectives of this size take, and over which transport. */
   async measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
-    const times = await this.#communicator.measure(numBytes, numCalls);
-    return { transport: this.#communicator.transport, ...times };
+    const times = await this.communicator.measure(numBytes, numCalls);
+    return { transport: this.communicator.transport, ...times };
   }
 
   /** Where the time of a model's steps went, per rank, in rank order; of a model that was loaded to be profiled, once. */
   async profile(id: number): Promise<RankProfile[]> {
     const own = await this.#model(id).finishProfile(this.#host);
-    return gatherValues(this.#communicator, own, { label: "profile" });
+    return gatherValues(this.communicator, own, { label: "profile" });
   }
 
   /** Every rank's report, in rank order. */
   async report(): Promise<RankReport[]> {
     const weights = { mappedBytes: 0, copiedBytes: 0, convertedBytes: 0 };
-    for (const { footprint } of this.#models.values()) {
+    for (const { shard } of this.#models.values()) {
+      const { footprint } = shard;
       weights.mappedBytes += footprint.mappedBytes;
       weights.copiedBytes += footprint.copiedBytes;
       weights.convertedBytes += footprint.convertedBytes;
     }
     const own: RankReport = {
-      rank: this.#communicator.rank,
+      rank: this.communicator.rank,
       host: this.#host,
       pid: process.pid,
       ...readMemory(),
       weights,
     };
-    return gatherValues(this.#communicator, own, { label: "report" });
+    return gatherValues(this.communicator, own, { label: "report" });
   }
 
   async close(): Promise<void> {
-    for (const model of this.#models.values()) {
-      await model.close();
+    for (const { shard, release } of this.#models.values()) {
+      await shard.close();
+      release();
     }
     this.#models.clear();
   }
 
   /** Where the weights that this rank converts are kept; undefined when the script does not want that. */
   #openCache(
-    specification: ModelSpecification,
-    { directory }: Model,
+    { cache, cacheLimitBytes, directory, computeType = "default" }: ModelSpecification,
     fingerprints: readonly FileFingerprint[],
   ): WeightCache | undefined {
-    if (!specification.cache) return undefined;
-    const { rank, worldSize } = this.#communicator;
-    const { computeType = "default" } = specification;
+    if (!cache) return undefined;
+    const { rank, worldSize } = this.communicator;
     const type = computeType === "default" ? "float32" : computeType;
     return {
-      cache: new Cache(readCacheSettings(specification.cacheLimitBytes), native().lockFile),
+      cache: new Cache(readCacheSettings(cacheLimitBytes), native().lockFile),
       fingerprints,
       label: `${basename(directory)}, rank ${rank} of ${worldSize}, ${type}`,
     };
   }
 
+  get #host(): string {
+    return this.#world.hosts[this.communicator.rank]!;
+  }
+
   #model(id: number): ShardModel {
     const model = this.#models.get(id);
     if (model === undefined) {
-      throw new InternalError(`Rank ${this.#communicator.rank} was asked to run model ${id}, which it has not loaded.`);
+      throw new InternalError(`Rank ${this.communicator.rank} was asked to run model ${id}, which it has not loaded.`);
     }
-    return model;
+    return model.shard;
   }
 }

@@ -32,6 +32,11 @@ export interface StepResult {
   readonly collectiveNanoseconds: number;
 }
 
+/** How the model is cut; the same on every rank. */
+export function planShards(model: Model, { rankWeights }: ModelSpecification, worldSize: number): Plan {
+  return partition(model.graph, { worldSize, rankWeights });
+}
+
 export class ShardModel {
   readonly #communicator: Communicator;
   readonly #session: Session;
@@ -80,7 +85,7 @@ export class ShardModel {
     cache: WeightCache | undefined,
   ): Promise<ShardModel> {
     const { rank, worldSize } = communicator;
-    const plan = partition(model.graph, { worldSize, rankWeights: specification.rankWeights });
+    const plan = planShards(model, specification, worldSize);
     const graph = shardGraph(model.graph, plan, rank);
     const addon = native();
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);

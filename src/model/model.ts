@@ -13,6 +13,9 @@ import { quantizeGraph } from "./quantize.ts";
 import { directoryTokenizer } from "./tokenizer-source.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
+/** Without these the weights mean nothing. */
+const SETTINGS_FILES = ["config.json", "model.safetensors.index.json"] as const;
+
 /** A model that can be partitioned and run. */
 export interface Model extends FamilyModel {
   /** The directory or the GGUF file. Absolute. */
@@ -61,7 +64,7 @@ async function readDirectory(directory: string): Promise<Contents> {
     generationConfig: readGenerationSettings(directory),
     checkpoint,
     tokenizer: directoryTokenizer(directory),
-    files: [join(directory, "config.json"), ...checkpoint.files],
+    files: [...SETTINGS_FILES.map((name) => join(directory, name)).filter(existsSync), ...checkpoint.files],
   };
 }
 

@@ -4,9 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { Generator, type GeneratorStatistics } from "../api/generator.ts";
+import { Generator } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import { native } from "../collective/native.ts";
+import type { StepStatistics } from "../engine/statistics.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { DEFAULT_BLOCK_SIZE } from "../model/compute-type.ts";
@@ -168,7 +169,7 @@ async function measure(generator: Generator, sizes: { promptTokens: number; newT
     endToken: [],
   });
   const after = await generator.statistics();
-  const spent = (key: Exclude<keyof GeneratorStatistics, "ranks">): number => after[key] - before[key];
+  const spent = (key: keyof StepStatistics): number => after[key] - before[key];
   return {
     prefillTokensPerSecond: spent("prefillTokens") / (spent("prefillNanoseconds") / 1e9),
     decodeTokensPerSecond: spent("decodeTokens") / (spent("decodeNanoseconds") / 1e9),

@@ -8,7 +8,16 @@
  * is read once and compared with its checksum.
  */
 import { createHash } from "node:crypto";
-import { createReadStream, lstatSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  createReadStream,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -59,6 +68,13 @@ export async function writeManifest(directory: string, { kind, key, label }: Ent
   return manifest;
 }
 
+/** Says what a directory holds whose files check themselves. */
+export async function labelDirectory(directory: string, { kind, key, label }: EntryName): Promise<void> {
+  if (readManifest(directory) === undefined) {
+    await replaceManifest(directory, { format: FORMAT, kind, key, label, files: [] });
+  }
+}
+
 /** The manifest of an entry as it lies on disk; undefined when there is none, or none that can be believed. */
 export function readManifest(directory: string): Manifest | undefined {
   try {
@@ -90,6 +106,16 @@ export async function isIntact(directory: string, name: EntryName): Promise<bool
   return true;
 }
 
+/** The lock's modification time is that of the last use. */
+export function noteUse(directory: string): void {
+  const now = new Date();
+  try {
+    utimesSync(join(directory, LOCK_FILE), now, now);
+  } catch {
+    // A cache that may only be read.
+  }
+}
+
 /** Bytes that a directory takes on the disk; holes of sparse files take none. */
 export function measureDirectory(directory: string): number {
   return readdirSync(directory).reduce((sum, name) => {
@@ -98,7 +124,8 @@ export function measureDirectory(directory: string): number {
   }, 0);
 }
 
-function isTrusted(directory: string): boolean {
+/** Whether only this user or root can have written to a directory. */
+export function isTrusted(directory: string): boolean {
   const status = lstatSync(directory, { throwIfNoEntry: false });
   if (status === undefined || !status.isDirectory()) return false;
   return [process.geteuid!(), 0].includes(status.uid) && (status.mode & 0o022) === 0;

@@ -3,12 +3,20 @@
  * that is different for everything that would make them different. An entry appears whole or not at all; of several processes that want the
  * same one, one makes it and the others wait for it. Whatever is wrong with the cache's disk, the program goes on without it.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FileLock } from "../collective/native.ts";
 import { warn } from "../log.ts";
-import { directoryName, isIntact, LOCK_FILE, measureDirectory, writeManifest, type EntryName } from "./cache-entry.ts";
+import {
+  directoryName,
+  isIntact,
+  LOCK_FILE,
+  measureDirectory,
+  noteUse,
+  writeManifest,
+  type EntryName,
+} from "./cache-entry.ts";
 import { countFreeBytes, prune, removeDirectory, type LockFile } from "./cache-eviction.ts";
 import { formatByteSize, type CacheSettings } from "./cache-settings.ts";
 
@@ -199,16 +207,6 @@ function readSignOfLife(draft: string): string {
     return `${measureDirectory(draft)} ${statSync(join(draft, LOCK_FILE)).mtimeMs}`;
   } catch {
     return "gone";
-  }
-}
-
-/** The lock's modification time is that of the last use. */
-function noteUse(directory: string): void {
-  const now = new Date();
-  try {
-    utimesSync(join(directory, LOCK_FILE), now, now);
-  } catch {
-    // A cache that may only be read.
   }
 }
 

@@ -3,10 +3,22 @@
  * a WeightSource goes in, its shape and a short list of segments come out. Joining and picking along an axis only ever moves
  * and cuts boxes, so no element is looked at here; what no segment covers is zero.
  */
-import type { Run, WeightSource } from "../model/graph.ts";
+import { BLOCK_LAYOUTS, DATA_TYPE_BYTES, type Run, type WeightSource } from "../model/graph.ts";
 
 /** A source that holds bytes itself. */
 export type LeafSource = Extract<WeightSource, { kind: "file" | "blocks" | "inline" }>;
+
+/** What is stored as one: a block of elements, or an element. */
+export interface StoredUnit {
+  readonly elements: number;
+  readonly bytes: number;
+}
+
+export function unitOf(leaf: LeafSource): StoredUnit {
+  return leaf.kind === "blocks"
+    ? BLOCK_LAYOUTS[leaf.blockType]
+    : { elements: 1, bytes: DATA_TYPE_BYTES[leaf.dataType] };
+}
 
 /** A box of `leaf` and the place where it lies in the result; all three lists have one entry per axis. */
 export interface Segment {

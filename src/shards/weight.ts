@@ -5,10 +5,10 @@
  */
 import { statSync } from "node:fs";
 import { InternalError, ModelError } from "../errors.ts";
-import { BLOCK_LAYOUTS, DATA_TYPE_BYTES, type Weight } from "../model/graph.ts";
+import { DATA_TYPE_BYTES, type Weight } from "../model/graph.ts";
 import { expandInto } from "./blocks.ts";
 import { copyInto, isConvertible } from "./convert.ts";
-import { layOut, type LeafSource, type Layout } from "./segments.ts";
+import { layOut, unitOf, type LeafSource, type Layout } from "./segments.ts";
 import { forEachRow, rowsOf, sourceEnd, type Rows } from "./strides.ts";
 
 /** Maps bytes of a file read-only; any alignment of offset. The addon's mapFile. */
@@ -133,8 +133,7 @@ function rangeOf(group: readonly Rows[]): ElementRange {
 
 /** The leaf's bytes of a range; of blocks, all that the range touches. */
 function readLeaf(leaf: LeafSource, range: ElementRange, weight: Weight, mapFile: MapFile): Uint8Array {
-  const unit =
-    leaf.kind === "blocks" ? BLOCK_LAYOUTS[leaf.blockType] : { elements: 1, bytes: DATA_TYPE_BYTES[leaf.dataType] };
+  const unit = unitOf(leaf);
   const begin = Math.floor(range.begin / unit.elements) * unit.bytes;
   const end = Math.ceil(range.end / unit.elements) * unit.bytes;
   if (leaf.kind === "inline") return leaf.bytes.subarray(begin, end);

@@ -46,7 +46,7 @@ beforeAll(async () => {
   const peers = [{ rank: 0, host: "hosta", address: "" }];
   const group = { id: 0, epoch: 0, rank: 0, worldSize: 1, transport: "auto", timeoutMs: 10_000 } as const;
   const communicator = await native().connect(undefined, { ...group, peers });
-  leader = new RecordingLeader(new Rank(communicator, "hosta"), () => {});
+  leader = new RecordingLeader(new Rank({ communicator, hosts: ["hosta"] }), () => {});
   await leader.load(0, specification);
 });
 afterAll(async () => {
