@@ -16,7 +16,7 @@ test.each([2, 3])("%i ranks give one rank's answer", async (numRanks) => {
 
 describe("whatever fails, everything ends", () => {
   const killed = (rank: number) =>
-    `shardrun: process rank ${rank} with pid N on host H exited on signal 9 (Killed); the other ranks were ended.`;
+    `shardrun: process rank ${rank} with PID N on host H exited on signal 9 (Killed); the other ranks were ended.`;
   test.each([
     ["SIGKILL of rank 0, generating", 137, killed(0)],
     ["SIGKILL of rank 1, generating", 137, killed(1)],
@@ -30,6 +30,6 @@ describe("whatever fails, everything ends", () => {
     expect(result).toMatchObject({ exit, left: [], sharedMemory: [] });
     expect(result.elapsedMs).toBeLessThan(10_000);
     const said = stderr.trimEnd().split("\n").at(-1)!;
-    expect(said.replace(/pid \d+ on host \S+/i, "pid N on host H")).toBe(lastLine);
+    expect(said.replace(/PID \d+ on host \S+/, "PID N on host H")).toBe(lastLine);
   });
 });
