@@ -8,10 +8,11 @@ import { mistral } from "./families/mistral.ts";
 import { phi3 } from "./families/phi3.ts";
 import { qwen2 } from "./families/qwen2.ts";
 import { qwen3 } from "./families/qwen3.ts";
+import { starcoder2 } from "./families/starcoder2.ts";
 import type { Family } from "./family.ts";
 import type { Settings } from "./settings.ts";
 
-const FAMILIES: readonly Family[] = [llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, phi3, gpt2];
+const FAMILIES: readonly Family[] = [llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, phi3, starcoder2, gpt2];
 
 /**
  * The family that builds this model.

@@ -168,6 +168,12 @@ export class GraphBuilder {
     return this.node("SimplifiedLayerNormalization", name, [x, weight], { attributes });
   }
 
+  /** (x - mean(x)) / deviation(x) * weight + bias. */
+  layerNorm(name: string, x: string, norm: LayerNormWeights, epsilon: number): string {
+    const attributes = { axis: int(-1), epsilon: float(epsilon), stash_type: int(1) };
+    return this.node("LayerNormalization", name, [x, norm.weight, norm.bias], { attributes });
+  }
+
   /** residual' = x + residual; returns the norm of residual', and residual'. */
   addAndRmsNorm(name: string, x: string, residual: string, weight: string, epsilon: number): NormAndSum {
     return this.skipNorm("SkipSimplifiedLayerNormalization", name, [x, residual, weight], epsilon);

@@ -9,7 +9,7 @@ import { answerCases, expectClose, outputOf, type Answer, type Call, type Case }
 
 const FAMILIES = join(import.meta.dirname, "../../../shared/models/families");
 const isThere = existsSync(FAMILIES);
-const BUILT = /^(gemma|gemma2(-.*)?|gemma3-text|gpt2|llama.*|mistral|phi3|qwen[23])$/;
+const BUILT = /^(gemma|gemma2(-.*)?|gemma3-text|gpt2|llama.*|mistral|phi3|qwen[23]|starcoder2)$/;
 const NAMES = isThere ? readdirSync(FAMILIES).filter((name) => BUILT.test(name)) : [];
 /** More ranks than heads. */
 const NAMES_OF_FOUR = ["llama-mha-3heads", "llama-bias", "gemma"];
@@ -92,6 +92,7 @@ const idsOf = (answer: Answer | undefined): readonly (readonly number[])[] =>
         "phi3",
         "qwen2",
         "qwen3",
+        "starcoder2",
       ]);
     });
 

@@ -211,7 +211,7 @@ describe("models", () => {
     [
       "an unknown family",
       () => writeConfig(model, { ...TINY_LLAMA, model_type: "mamba", architectures: ["MambaForCausalLM"] }),
-      '"model_type" in "ROOT/model/config.json": expected one of "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "gpt2", received "mamba".',
+      '"model_type" in "ROOT/model/config.json": expected one of "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "starcoder2", "gpt2", received "mamba".',
     ],
     [
       "a config without a size",

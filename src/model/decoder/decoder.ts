@@ -75,17 +75,27 @@ function build(config: Settings, parts: DecoderParts): FamilyModel {
 }
 
 function addNorm(parts: DecoderParts, name: string, x: string): string {
-  return parts.graph.rmsNorm(name, x, addNormWeight(parts, name), parts.design.epsilon);
+  const { graph, design } = parts;
+  const { weight, bias } = addNormWeights(parts, name);
+  return bias === undefined
+    ? graph.rmsNorm(name, x, weight, design.epsilon)
+    : graph.layerNorm(name, x, { weight, bias }, design.epsilon);
 }
 
 /** The sum of x and residual, and its norm. */
 function addSumAndNorm(parts: DecoderParts, name: string, x: string, residual: string): NormAndSum {
-  return parts.graph.addAndRmsNorm(name, x, residual, addNormWeight(parts, name), parts.design.epsilon);
+  const { graph, design } = parts;
+  const { weight, bias } = addNormWeights(parts, name);
+  return bias === undefined
+    ? graph.addAndRmsNorm(name, x, residual, weight, design.epsilon)
+    : graph.addAndLayerNorm(name, x, residual, { weight, bias }, design.epsilon);
 }
 
-function addNormWeight(parts: DecoderParts, name: string): string {
-  const { graph, sizes, prefix } = parts;
-  return graph.weight(`${prefix}${name}.weight`, [sizes.hiddenSize], normTensor(parts, name, sizes.hiddenSize));
+function addNormWeights(parts: DecoderParts, name: string): { weight: string; bias: string | undefined } {
+  const { graph, design, sizes, prefix } = parts;
+  const size = sizes.hiddenSize;
+  const weight = graph.weight(`${prefix}${name}.weight`, [size], normTensor(parts, name, size));
+  return { weight, bias: design.normKind === "layer" ? graph.tensor(`${prefix}${name}.bias`, [size]) : undefined };
 }
 
 /** Each pair of tables is made once, for whichever layer comes first. */

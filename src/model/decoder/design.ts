@@ -10,6 +10,8 @@ import type { ModelSizes } from "../family.ts";
 
 export interface DecoderDesign {
   readonly norms: LayerNorms;
+  /** Divided by the root mean square; or centred first, with a bias. */
+  readonly normKind: "rms" | "layer";
   /** Added to the variance under the root. */
   readonly epsilon: number;
   /** Norm weights are stored as what they differ from 1 by. */
@@ -24,6 +26,8 @@ export interface DecoderDesign {
   readonly normalisesHeads: boolean;
   /** The checkpoint stores `qkv_proj` and `gate_up_proj`, not their parts. */
   readonly storesPacked: boolean;
+  /** Gate and up, multiplied; or one product before the activation and one behind it, of these names. */
+  readonly feedForward: "gated" | { readonly up: string; readonly down: string };
   readonly activation: Activation;
   /** Factor of the token embedding; 1: none. */
   readonly embeddingScale: number;
@@ -61,11 +65,13 @@ export function plainDesign(config: Settings, sizes: ModelSizes): DecoderDesign 
   const rotary = { name: "rotary", ...readRotation(config, rotaryDim, sizes.maxPositions) };
   return {
     norms: { beforeAttention: "input_layernorm", beforeFeedForward: "post_attention_layernorm" },
+    normKind: "rms",
     epsilon: config.positive("rms_norm_eps", 1e-6),
     normsStoreDifference: false,
     biases: { qkv: false, output: false, feedForward: false },
     normalisesHeads: false,
     storesPacked: false,
+    feedForward: "gated",
     activation: "silu",
     embeddingScale: 1,
     scoreScale: 1 / Math.sqrt(sizes.headDim),

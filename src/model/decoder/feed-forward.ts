@@ -1,12 +1,19 @@
-/** The gated feed-forward of the Llama line: gate|up in one product, whose two halves come together again element by element. */
+/** The feed-forward of a layer: gate|up in one product, whose two halves come together again element by element; or one wide product. */
 import { addActivation } from "../activation.ts";
 import { addProduct, stackTensors, type DecoderParts } from "./parts.ts";
 
-/** x: [B, S, D] -> gate|up: [B, S, 2F] -> activation(gate) * up: [B, S, F] -> [B, S, D] */
+/** x: [B, S, D] -> [B, S, D] */
 export function addFeedForward(parts: DecoderParts, layer: number, x: string): string {
-  const { graph, checkpoint, design, sizes, prefix } = parts;
-  const { hiddenSize, intermediateSize } = sizes;
+  const { feedForward } = parts.design;
   const name = `layers.${layer}`;
+  if (feedForward === "gated") return addDown(parts, name, "down_proj", addGated(parts, name, x));
+  return addDown(parts, name, feedForward.down, addPlain(parts, name, feedForward.up, x));
+}
+
+/** x: [B, S, D] -> gate|up: [B, S, 2F] -> activation(gate) * up: [B, S, F] */
+function addGated(parts: DecoderParts, name: string, x: string): string {
+  const { graph, design, sizes, prefix } = parts;
+  const { hiddenSize, intermediateSize } = sizes;
   const module = `${prefix}${name}.mlp`;
   const both = addProduct(parts, x, {
     name: `${name}.gate_up_proj`,
@@ -18,11 +25,28 @@ export function addFeedForward(parts: DecoderParts, layer: number, x: string): s
   const halves = [intermediateSize, intermediateSize];
   const [gate, up] = graph.split(`${name}.split_gate_up`, both, halves, [`${name}.gate`, `${name}.up`]);
   const opened = addActivation(graph, `${name}.activation`, design.activation, gate!);
-  return addProduct(parts, graph.multiply(`${name}.gated`, opened, up!), {
-    name: `${name}.down_proj`,
-    stored: `${module}.down_proj`,
-    sizes: [hiddenSize, intermediateSize],
-    bias: design.biases.feedForward,
-    source: (kind, columns) => checkpoint.tensor(`${module}.down_proj.${kind}`, [hiddenSize, ...columns]),
+  return graph.multiply(`${name}.gated`, opened, up!);
+}
+
+/** x: [B, S, D] -> activation(up): [B, S, F] */
+function addPlain(parts: DecoderParts, name: string, projection: string, x: string): string {
+  const { graph, design, sizes } = parts;
+  const up = addOne(parts, name, projection, x, [sizes.intermediateSize, sizes.hiddenSize]);
+  return addActivation(graph, `${name}.activation`, design.activation, up);
+}
+
+/** [B, S, F] -> [B, S, D] */
+function addDown(parts: DecoderParts, name: string, projection: string, x: string): string {
+  return addOne(parts, name, projection, x, [parts.sizes.hiddenSize, parts.sizes.intermediateSize]);
+}
+
+function addOne(parts: DecoderParts, name: string, projection: string, x: string, sizes: [number, number]): string {
+  const stored = `${parts.prefix}${name}.mlp.${projection}`;
+  return addProduct(parts, x, {
+    name: `${name}.${projection}`,
+    stored,
+    sizes,
+    bias: parts.design.biases.feedForward,
+    source: (kind, columns) => parts.checkpoint.tensor(`${stored}.${kind}`, [sizes[0], ...columns]),
   });
 }

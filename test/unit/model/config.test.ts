@@ -190,7 +190,7 @@ describe("families", () => {
     expect(findFamily(settings({ model_type: "gpt2", architectures: ["GPT2LMHeadModel"] })).modelType).toBe("gpt2");
   });
 
-  const known = '"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "gpt2"';
+  const known = '"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "starcoder2", "gpt2"';
 
   test.each([
     [{ model_type: "marian" }, `"model_type" in "config.json": expected one of ${known}, received "marian".`],

@@ -173,6 +173,24 @@ describe("gemma", () => {
   });
 });
 
+test("starcoder2: layer norms and a plain feed-forward, with biases", async () => {
+  const model = await load(configOf("starcoder2", "Starcoder2ForCausalLM"));
+  expect(firstLayerOf(model)).toEqual([
+    "input_layernorm: LayerNormalization",
+    "qkv_proj: FusedMatMul",
+    "qkv_proj.add_bias: Add",
+    "attention: GroupQueryAttention",
+    "o_proj: FusedMatMul",
+    "o_proj.add_bias: Add",
+    "post_attention_layernorm: SkipLayerNormalization",
+    "c_fc: FusedMatMul",
+    "c_fc.add_bias: Add",
+    "activation: Gelu",
+    "c_proj: FusedMatMul",
+    "c_proj.add_bias: Add",
+  ]);
+});
+
 test("phi3: the stored tensors are packed already", async () => {
   const { graph } = await load(phi3({ head_dim: 16 }));
   expect(graph.weights.get("model.layers.0.self_attn.qkv_proj.weight")!.source).toMatchObject({

@@ -65,6 +65,10 @@ const CONFIGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "qwen3, padded heads with norms": { ...TINY_LLAMA, ...as("qwen3", "Qwen3ForCausalLM"), head_dim: 12 },
   "gemma2, four norms, caps": { ...TINY_LLAMA, ...as("gemma2", "Gemma2ForCausalLM"), head_dim: 8, sliding_window: 2 },
   "gemma3, two kinds of positions": { ...TINY_LLAMA, ...as("gemma3_text", "Gemma3ForCausalLM"), sliding_window: 2 },
+  "starcoder2, layer norms and a plain feed-forward": {
+    ...TINY_LLAMA,
+    ...as("starcoder2", "Starcoder2ForCausalLM"),
+  },
   "phi3, packed tensors, 8 heads over 2": {
     ...TINY_LLAMA,
     ...as("phi3", "Phi3ForCausalLM"),
