@@ -81,11 +81,22 @@ function readRopeScaling(key: (name: string) => string, metadata: Settings): Rec
   return { rope_type: type, factor: metadata.positive(key("rope.scaling.factor")) };
 }
 
+/** With interleaved halves the elements that are turned would not be the first of a head. */
+function refusePartialRotation(metadata: Settings): void {
+  if (!metadata.has("llama.rope.dimension_count")) return;
+  const headDim = metadata.has("llama.attention.key_length")
+    ? metadata.integer("llama.attention.key_length")
+    : metadata.integer("llama.embedding_length") / metadata.integer("llama.attention.head_count");
+  if (metadata.integer("llama.rope.dimension_count") === headDim) return;
+  metadata.refuse("llama.rope.dimension_count", `heads of ${headDim} are turned as a whole.`);
+}
+
 const llama: GgufArchitecture = {
   settings(metadata) {
     if (metadata.integer("llama.expert_count", 0, 0) > 0) {
       metadata.refuse("llama.expert_count", "mixtures of experts are not there yet.");
     }
+    refusePartialRotation(metadata);
     return { model_type: "llama" };
   },
   layerNames: LAYER_NAMES,

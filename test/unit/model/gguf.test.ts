@@ -124,7 +124,7 @@ describe("what is refused", () => {
     ],
     [
       { "llama.rope.dimension_count": 4 },
-      '"partial_rotary_factor": 0.5 in "FILE" is not supported: whole heads are turned.',
+      '"llama.rope.dimension_count": 4 in "FILE" is not supported: heads of 8 are turned as a whole.',
     ],
     [
       { "llama.rope.scaling.type": "yarn" },
