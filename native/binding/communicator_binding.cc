@@ -7,6 +7,7 @@
 
 #include "../collectives/group_communicator.h"
 #include "../collectives/measure.h"
+#include "../transport/stream_transport.h"
 #include "arguments.h"
 #include "communicator_arguments.h"
 #include "environment.h"
@@ -272,6 +273,7 @@ void RegisterCommunicator(Napi::Env env, Napi::Object exports) {
   Environment::Of(env).constructors["Communicator"] = Napi::Persistent(CommunicatorWrap::Define(env));
   exports.Set("connect", Napi::Function::New<Connect>(env, "connect"));
   exports.Set("oneShotBytes", static_cast<double>(kOneShotBytes));
+  exports.Set("pairBytes", static_cast<double>(kPairBytes));
   exports.Set("abortAll", Napi::Function::New<AbortAllCommunicators>(env, "abortAll"));
   exports.Set("setErrorClasses", Napi::Function::New<SetErrorClasses>(env, "setErrorClasses"));
 }

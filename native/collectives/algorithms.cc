@@ -92,7 +92,7 @@ void Algorithms::AllReduce(Frame frame, void* data, size_t count, const Deadline
   if (transport_.spans_hosts() && count * element_bytes > kOneShotBytes) {
     return AllReduceByHosts(frame, At(data, 0), count, deadline);
   }
-  const bool one_shot = world_size_ == 2 || count * element_bytes <= kOneShotBytes;
+  const bool one_shot = count * element_bytes <= (world_size_ == 2 ? transport_.pair_bytes() : kOneShotBytes);
   const size_t segment_count = transport_.step_bytes() / element_bytes;
   size_t first = 0;
   do {

@@ -23,9 +23,10 @@ class Algorithms {
 
   // `frame` describes the call; its sequence is filled in here. All throw Failure.
 
-  // One shot (two ranks, or few bytes): every rank gives all it has to all others and reduces everything itself:
-  // 1 step, (P-1)n bytes. Otherwise reduce-scatter and all-gather: each rank reduces one chunk of P: 2 steps,
-  // 2n(P-1)/P bytes. Both add each element in rank order, so all ranks hold the same bits, whichever is chosen.
+  // One shot (few bytes; between two ranks, more, see Transport::pair_bytes): every rank gives all it has to all others
+  // and reduces everything itself: 1 step, (P-1)n bytes. Otherwise reduce-scatter and all-gather: each rank reduces one
+  // chunk of P: 2 steps, 2n(P-1)/P bytes. Both add each element in rank order, so all ranks hold the same bits,
+  // whichever is chosen.
   //
   // Many bytes in a group of several hosts, some with several ranks, go by hosts. The k ranks of a host reduce-scatter
   // in shared memory, each meets those who hold the same elements on the other hosts, and the host gathers: only n

@@ -47,6 +47,9 @@ class Transport {
   virtual const char* name() const = 0;
   // Whether steps within_host are possible, and not everybody is on this host.
   virtual bool spans_hosts() const { return false; }
+  // Up to so many bytes two ranks reduce fastest in one step, in which each reduces all of them, rather than in two, in
+  // which each reduces half and takes the other half from its peer.
+  virtual size_t pair_bytes() const { return SIZE_MAX; }
   // The largest offer of one step, as far as ranks of the same host take it.
   virtual size_t step_bytes() const = 0;
   // All of these throw Failure, and none may be called again after one has.

@@ -315,6 +315,8 @@ export interface NativeAddon {
   chooseKernels(name: string): void;
   /** Up to so many bytes every rank of an allReduce gives all it has to all others. */
   readonly oneShotBytes: number;
+  /** The same between two ranks that share no memory; two that do always exchange directly. */
+  readonly pairBytes: number;
   /** Aborts every communicator of this process. From any thread. */
   abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */

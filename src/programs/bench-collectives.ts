@@ -14,7 +14,7 @@ const KIBIBYTE = 1024;
 const STANDARD_SIZES = "4,1024,4096,16384,65536,262144,1048576,4194304,16777216,67108864";
 /** Each size is measured for about so long. */
 const MEASURED_NANOSECONDS = 200e6;
-const MOST_CALLS = 20_000;
+const MOST_CALLS = 5000;
 
 interface MeasuredSize extends MeasuredCollectives {
   readonly bytes: number;
@@ -42,8 +42,9 @@ export async function benchCollectives(options: ProgramArguments): Promise<numbe
     world.engine.request({ kind: "measure", numBytes, numCalls });
   const sizes: MeasuredSize[] = [];
   for (const bytes of readSizes(options)) {
-    const { allReduceNanoseconds } = await measure(bytes, 1); // warm-up
-    const numCalls = Math.ceil(Math.min(MOST_CALLS, MEASURED_NANOSECONDS / allReduceNanoseconds));
+    const warmUp = await measure(bytes, 2);
+    const longer = Math.max(warmUp.allReduceNanoseconds, warmUp.halfRoundTripNanoseconds);
+    const numCalls = Math.ceil(Math.min(MOST_CALLS, MEASURED_NANOSECONDS / longer));
     sizes.push({ bytes, ...(await measure(bytes, numCalls)) });
   }
   const { transport } = sizes[0]!;

@@ -87,9 +87,14 @@ function describeTransports(): Row[] {
 
 /** native/collectives/algorithms.h tells what each of them costs. */
 function describeAllReduce(): Row[] {
-  const limit = `${native().oneShotBytes / 1024} KiB`;
+  const kibibytes = (bytes: number): string => `${bytes / 1024} KiB`;
+  const limit = kibibytes(native().oneShotBytes);
   return [
-    ["allReduce", "2 ranks, or one on each of 2 hosts: direct exchange"],
+    ["allReduce", "2 ranks of one host: direct exchange"],
+    [
+      "",
+      `2 ranks over tcp or grpc: up to ${kibibytes(native().pairBytes)} direct exchange; above, reduce-scatter, then all-gather`,
+    ],
     ["", `3 or more ranks: up to ${limit} direct exchange; above, reduce-scatter, then all-gather`],
     ["", `several hosts, some with several ranks: up to ${limit} direct exchange; above, reduce-scatter in each host,`],
     ["", "exchange between hosts, all-gather in each host"],
