@@ -135,25 +135,24 @@ function describePorts(links: readonly Link[]): Finding[] {
   ];
 }
 
-/** @param root the host with which the others must agree; undefined: this is it */
+/** @param root the host whose model it is, from which ranks elsewhere fetch what they lack; undefined: this is it */
 function describeModel({ model }: Known, root: HostReport | undefined, directory: string): Finding {
+  const fetched = root && `its ranks fetch what they need from ${root.name}`;
   if ("failure" in model) {
-    const remedy =
-      root === undefined
-        ? "Name the directory of a model that is on this host with --model."
-        : `Copy the model to ${directory} on this host, as on ${root.name}.`;
-    return { subject: "model", verdict: "wrong", text: model.failure, remedy };
+    return fetched === undefined
+      ? {
+          subject: "model",
+          verdict: "wrong",
+          text: model.failure,
+          remedy: "Name the directory of a model that is on this host with --model.",
+        }
+      : { subject: "model", verdict: "note", text: `${model.failure.replace(/\.$/, "")}: ${fetched}` };
   }
   const expected = root?.known!.model;
   const difference = expected !== undefined && "files" in expected ? describeDifference(expected, model) : undefined;
-  return difference === undefined || root === undefined
+  return difference === undefined || fetched === undefined
     ? { subject: "model", verdict: "ok", text: `${directory}, ${count(model.files.length, "file")}` }
-    : {
-        subject: "model",
-        verdict: "wrong",
-        text: `${directory} is another model than on ${root.name}: ${difference}`,
-        remedy: `Copy the same model to this host.`,
-      };
+    : { subject: "model", verdict: "note", text: `another than on ${root!.name} (${difference}): ${fetched}` };
 }
 
 function count(number: number, what: string): string {

@@ -71,6 +71,21 @@ test("the first host's model is the measure of the others'", () => {
   expect(second!.every(({ verdict }) => verdict === "ok")).toBe(true);
 });
 
+test.each<[model: Known["model"], text: string]>([
+  [
+    { failure: 'Model directory "/model" does not exist.' },
+    'Model directory "/model" does not exist: its ranks fetch what they need from hosta',
+  ],
+  [
+    { files: [{ name: "config.json", digest: "bb" }] },
+    "another than on hosta (config.json has fingerprint bb instead of aa): its ranks fetch what they need from hosta",
+  ],
+])("a host without the model fetches it: %j", (model, text) => {
+  expect(find({ model }).filter(({ verdict }) => verdict !== "ok")).toEqual([
+    { subject: "model", verdict: "note", text },
+  ]);
+});
+
 test("more slots than cores are worth knowing", () => {
   const note = { subject: "cores", verdict: "note", text: "2 cores, 3 slots: ranks will share cores" };
   expect(find({}, 3)).toContainEqual(note);
@@ -105,18 +120,6 @@ describe("what is wrong comes with what mends it", () => {
       "cannot reach hostc at 10.0.0.3: no answer within 3000 ms",
       "Let a firewall between them, or on hostc, pass TCP to ports 1024 to 65535 of 10.0.0.3; " +
         "or name a network that joins the hosts with --interface.",
-    ],
-    [
-      { model: { failure: 'Model directory "/model" does not exist.' } },
-      "model",
-      'Model directory "/model" does not exist.',
-      "Copy the model to /model on this host, as on hosta.",
-    ],
-    [
-      { model: { files: [{ name: "config.json", digest: "bb" }] } },
-      "model",
-      "/model is another model than on hosta: config.json has fingerprint bb instead of aa",
-      "Copy the same model to this host.",
     ],
   ])("%j", (difference, subject, text, remedy) => {
     const wrong = find(difference).filter(({ verdict }) => verdict === "wrong");
