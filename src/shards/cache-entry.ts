@@ -116,12 +116,22 @@ export function noteUse(directory: string): void {
   }
 }
 
-/** Bytes that a directory takes on the disk; holes of sparse files take none. */
+/** Bytes that a directory takes on the disk; holes of sparse files take none, nor does a draft that has just become an entry. */
 export function measureDirectory(directory: string): number {
-  return readdirSync(directory).reduce((sum, name) => {
+  return listDirectory(directory).reduce((sum, name) => {
     const status = statSync(join(directory, name), { throwIfNoEntry: false });
     return sum + (status?.blocks ?? 0) * 512;
   }, 0);
+}
+
+/** Empty for a directory that another process has taken away meanwhile. */
+function listDirectory(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /** Whether only this user or root can have written to a directory. */

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import { native } from "../../../src/collective/native.ts";
 import { ModelError } from "../../../src/errors.ts";
+import { measureDirectory } from "../../../src/shards/cache-entry.ts";
 import { Cache, type CacheEntry } from "../../../src/shards/cache.ts";
 import { listItems, prune } from "../../../src/shards/cache-eviction.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
@@ -270,4 +271,8 @@ describe("a bad disk", () => {
         "what it would keep is made again at every start. Make room there, or let SHARDRUN_CACHE name another directory.\n",
     ]);
   });
+});
+
+test("a draft that another process has just made an entry of, or removed, takes no room", () => {
+  expect(measureDirectory(join(directory, "gone"))).toBe(0);
 });
