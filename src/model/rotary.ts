@@ -60,6 +60,8 @@ export function readRotation(
   const plain = plainRotation(theta, rotaryDim);
   const scaling = parameters ?? config.section("rope_scaling");
   if (scaling === undefined) return plain;
+  // GGUF files may hold the outcome of a scaling, one number for each frequency, instead of its kind.
+  if (scaling.has("factors")) return plainRotation(theta, rotaryDim, scaling.positives("factors", rotaryDim / 2));
   switch (readKind(scaling)) {
     case "default":
       return plain;

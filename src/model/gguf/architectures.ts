@@ -7,16 +7,20 @@ import type { Settings } from "../settings.ts";
 /** What the tensors of a file tell beside its metadata. */
 export interface TensorFacts {
   readonly vocabSize: number | undefined;
+  /** What the angles per position are divided by (Llama 3.1 and later); undefined: nothing. */
+  readonly rotaryFactors: readonly number[] | undefined;
   has(name: string): boolean;
 }
 
 export interface GgufArchitecture {
   /** The keys of config.json that differ from those every decoder has. */
-  readonly settings: (metadata: Settings, facts: TensorFacts) => Record<string, unknown>;
+  readonly settings: (metadata: Settings) => Record<string, unknown>;
   /** Names of a layer's parts: "attn_q" is "self_attn.q_proj". */
   readonly layerNames: Readonly<Record<string, string>>;
   /** Layer parts whose heads llama.cpp stores with the two halves that rotary positions turn together interleaved. */
   readonly interleaved: readonly ("attn_q" | "attn_k")[];
+  /** Norm weights are stored as what is multiplied with, where Hugging Face stores their difference from 1. */
+  readonly storesWholeNorms: boolean;
 }
 
 const LAYER_NAMES = {
@@ -68,13 +72,18 @@ export function commonSettings(architecture: string, metadata: Settings, facts: 
       metadata.positive(key("attention.layer_norm_rms_epsilon")),
     ),
     rope_theta: given("rope.freq_base", () => metadata.positive(key("rope.freq_base"))),
-    rope_scaling: readRopeScaling(key, metadata),
+    rope_scaling: readRopeScaling(key, metadata, facts),
     tie_word_embeddings: !facts.has("output.weight"),
     attention_bias: facts.has("blk.0.attn_q.bias"),
   };
 }
 
-function readRopeScaling(key: (name: string) => string, metadata: Settings): Record<string, unknown> | undefined {
+function readRopeScaling(
+  key: (name: string) => string,
+  metadata: Settings,
+  { rotaryFactors }: TensorFacts,
+): Record<string, unknown> | undefined {
+  if (rotaryFactors !== undefined) return { factors: rotaryFactors };
   if (!metadata.has(key("rope.scaling.type"))) return undefined;
   const type = metadata.choice(key("rope.scaling.type"), ["none", "linear"]);
   if (type === "none") return undefined;
@@ -97,11 +106,93 @@ const llama: GgufArchitecture = {
       metadata.refuse("llama.expert_count", "mixtures of experts are not there yet.");
     }
     refusePartialRotation(metadata);
-    return { model_type: "llama" };
+    const window = readWindow("llama", metadata);
+    return window === null ? { model_type: "llama" } : { model_type: "mistral", sliding_window: window };
   },
   layerNames: LAYER_NAMES,
   interleaved: ["attn_q", "attn_k"],
+  storesWholeNorms: false,
 };
 
+const qwen2: GgufArchitecture = {
+  settings: () => ({ model_type: "qwen2" }),
+  layerNames: LAYER_NAMES,
+  interleaved: [],
+  storesWholeNorms: false,
+};
+
+const HEAD_NORMS = { attn_q_norm: "self_attn.q_norm", attn_k_norm: "self_attn.k_norm" } as const;
+
+const qwen3: GgufArchitecture = {
+  ...qwen2,
+  settings: () => ({ model_type: "qwen3" }),
+  layerNames: { ...LAYER_NAMES, ...HEAD_NORMS },
+};
+
+const gemma: GgufArchitecture = {
+  settings: () => ({ model_type: "gemma" }),
+  layerNames: LAYER_NAMES,
+  interleaved: [],
+  storesWholeNorms: true,
+};
+
+const FOUR_NORMS = {
+  post_attention_norm: "post_attention_layernorm",
+  ffn_norm: "pre_feedforward_layernorm",
+  post_ffw_norm: "post_feedforward_layernorm",
+} as const;
+
+const gemma2: GgufArchitecture = {
+  ...gemma,
+  settings(metadata) {
+    const cap = (key: string, standard: number) => metadata.positive(`gemma2.${key}_logit_softcapping`, standard);
+    return {
+      model_type: "gemma2",
+      sliding_window: readWindow("gemma2", metadata) ?? 4096,
+      attn_logit_softcapping: cap("attn", 50),
+      final_logit_softcapping: cap("final", 30),
+      query_pre_attn_scalar: gemmaScoreScalar("gemma2", metadata, 46),
+    };
+  },
+  layerNames: { ...LAYER_NAMES, ...FOUR_NORMS },
+};
+
+const gemma3: GgufArchitecture = {
+  ...gemma,
+  settings: (metadata) => ({
+    model_type: "gemma3_text",
+    sliding_window: readWindow("gemma3", metadata) ?? 4096,
+    query_pre_attn_scalar: gemmaScoreScalar("gemma3", metadata, 62),
+  }),
+  layerNames: { ...LAYER_NAMES, ...FOUR_NORMS, ...HEAD_NORMS },
+};
+
+/** What query_pre_attn_scalar says: the file does not; the 27B models alone, known by their layers, take hidden size / heads. */
+function gemmaScoreScalar(name: string, metadata: Settings, layersOf27B: number): number {
+  if (metadata.integer(`${name}.block_count`) !== layersOf27B)
+    return metadata.integer(`${name}.attention.key_length`, 256);
+  return metadata.integer(`${name}.embedding_length`) / metadata.integer(`${name}.attention.head_count`);
+}
+
+const phi3: GgufArchitecture = {
+  settings: (metadata) => ({ model_type: "phi3", sliding_window: readWindow("phi3", metadata) }),
+  layerNames: { ...LAYER_NAMES, attn_qkv: "self_attn.qkv_proj", ffn_up: "mlp.gate_up_proj" },
+  interleaved: [],
+  storesWholeNorms: false,
+};
+
+/** Positions that a token sees; null: all before it. */
+function readWindow(name: string, metadata: Settings): number | null {
+  return metadata.integer(`${name}.attention.sliding_window`, 0, 0) || null;
+}
+
 /** By the names of general.architecture. */
-export const GGUF_ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = { llama };
+export const GGUF_ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
+  llama,
+  qwen2,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3,
+  phi3,
+};

@@ -2,7 +2,7 @@
  * A GGUF file as a checkpoint: what config.json, generation_config.json and the tokenizer's files would say comes from its metadata,
  * the tensors get Hugging Face's names and order of rows. Reads headers only; the weights stay where they are.
  */
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { ModelError } from "../../errors.ts";
 import { Checkpoint, type CheckpointTensor } from "../checkpoint.ts";
@@ -22,6 +22,10 @@ export interface GgufModel {
   readonly tokenizer: TokenizerSource;
 }
 
+const ROTARY_FACTORS = "rope_freqs.weight";
+/** Of a head; many times what any model has. */
+const MAX_FACTORS = 8192;
+
 /** "model-00001-of-00003.gguf" */
 const PART = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
@@ -36,8 +40,14 @@ export function openGguf(file: string): GgufModel {
   const name = metadata.choice("general.architecture", Object.keys(GGUF_ARCHITECTURES));
   const architecture = GGUF_ARCHITECTURES[name]!;
   const tensors = new Map(headers.flatMap(({ tensors: part }) => part.map((tensor) => [tensor.name, tensor] as const)));
-  const facts = { vocabSize: tensors.get("token_embd.weight")?.shape[0], has: (each: string) => tensors.has(each) };
-  const settings = { ...commonSettings(name, metadata, facts), ...architecture.settings(metadata, facts) };
+  const facts = {
+    vocabSize: tensors.get("token_embd.weight")?.shape[0],
+    rotaryFactors: readRotaryFactors(tensors.get(ROTARY_FACTORS)),
+    has: (each: string) => tensors.has(each),
+  };
+  // It has become a setting.
+  tensors.delete(ROTARY_FACTORS);
+  const settings = { ...commonSettings(name, metadata, facts), ...architecture.settings(metadata) };
   const config = new Settings(metadata.file, withoutMissing(settings));
   const tokenIds = (...kinds: string[]) =>
     kinds.flatMap((kind) => metadata.tokenIds(`tokenizer.ggml.${kind}_token_id`));
@@ -56,6 +66,26 @@ export function openGguf(file: string): GgufModel {
 /** What the file does not say is missing here too, so that the family's default holds. */
 function withoutMissing(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+/** The one tensor that is read here, since it decides a constant of the graph: some dozens of float32 numbers. */
+function readRotaryFactors(tensor: GgufTensor | undefined): number[] | undefined {
+  if (tensor === undefined) return undefined;
+  const { name, file, type, shape, offset } = tensor;
+  const [count = 0] = shape;
+  if (type !== "F32" || shape.length !== 1 || count > MAX_FACTORS) {
+    throw new ModelError(
+      `Tensor "${name}" [${shape.join(", ")}] ${type} in "${file}": expected a list of at most ${MAX_FACTORS} F32 numbers. Convert it again.`,
+    );
+  }
+  const bytes = Buffer.alloc(4 * count);
+  const descriptor = openSync(file, "r");
+  try {
+    readSync(descriptor, bytes, 0, bytes.length, offset);
+  } finally {
+    closeSync(descriptor);
+  }
+  return Array.from({ length: count }, (_, index) => bytes.readFloatLE(4 * index));
 }
 
 /** The files of a split model, in order. */
@@ -96,15 +126,15 @@ function openTensors(
     attn_q: config.integer("num_attention_heads"),
     attn_k: config.integer("num_key_value_heads", config.integer("num_attention_heads")),
   };
-  const numHeadsOf = (name: string): number | undefined => {
-    const part = architecture.interleaved.find((each) => name.split(".").at(-2) === each);
-    return part === undefined ? undefined : heads[part];
-  };
   const entries = tensors.map(({ name, type, file: part, offset, shape }): [string, CheckpointTensor] => {
     const stored = tensorSource(type, part, offset, shape);
-    const numHeads = numHeadsOf(name);
+    const interleaved = architecture.interleaved.find((each) => name.split(".").at(-2) === each);
     const source =
-      stored === undefined || numHeads === undefined ? stored : separateHalves(stored, shape[0]!, numHeads);
+      stored !== undefined && interleaved !== undefined
+        ? separateHalves(stored, shape[0]!, heads[interleaved])
+        : stored?.kind === "file" && architecture.storesWholeNorms && name.endsWith("norm.weight")
+          ? { ...stored, plus: -1 }
+          : stored;
     return [huggingFaceName(name, architecture), { name, file: part, shape, storedType: type, source }];
   });
   return new Checkpoint(file, new Map(entries), { settings: "its metadata", supportedTypes: READABLE_TYPES });

@@ -2,11 +2,13 @@ import { describe, expect, test } from "@jest/globals";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadModel, type Model } from "../../../src/model/model.ts";
+import { planRandomCheckpoint } from "../../../src/model/random-checkpoint.ts";
 import { materialiseWeight } from "../../../src/shards/weight.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import { TINY_LLAMA as LLAMA, writeCheckpoint } from "../../support/write-checkpoint.ts";
-import { llamaMetadata, writeGgufModel, writeSplitGgufModel } from "../../support/write-gguf-model.ts";
-import { writeGguf } from "../../support/write-gguf.ts";
+import { ggufMetadata, readFloatTensors, writeGgufModel, writeSplitGgufModel } from "../../support/write-gguf-model.ts";
+import { float32Tensor, writeGguf } from "../../support/write-gguf.ts";
+import { writeSafetensors } from "../../support/write-safetensors.ts";
 import { readFileRange } from "../shards/support.ts";
 
 const root = useTemporaryDirectory();
@@ -54,6 +56,47 @@ describe("the same model in both formats", () => {
     expect(() => model.tokenizer.encode("a")).toThrow(
       `"${file}" has no tokenizer in its metadata, so the model has no text: pass and read token ids, or convert it again.`,
     );
+  });
+
+  const sizes = { ...TINY_LLAMA, architectures: [], head_dim: 8, rope_theta: 10000 };
+  test.each<[string, Record<string, unknown>]>([
+    ["mistral", { sliding_window: 24 }],
+    ["qwen2", { tie_word_embeddings: true }],
+    ["qwen3", {}],
+    ["gemma", { tie_word_embeddings: true }],
+    [
+      "gemma2",
+      { tie_word_embeddings: true, sliding_window: 24, query_pre_attn_scalar: 8, final_logit_softcapping: 20 },
+    ],
+    ["gemma3_text", { tie_word_embeddings: true, sliding_window: 24, query_pre_attn_scalar: 8, num_hidden_layers: 7 }],
+    ["phi3", { sliding_window: null }],
+  ])("%s", async (modelType, more) => {
+    const directory = mkdtempSync(join(root, "family-"));
+    const file = join(directory, "tiny.gguf");
+    planRandomCheckpoint(directory, { ...sizes, model_type: modelType, ...more }).write(directory);
+    writeSafetensors(join(directory, "model.safetensors"), await readFloatTensors(directory));
+    await writeGgufModel(directory, file);
+    const [expected, model] = [await loadModel(directory), await loadModel(file)];
+    expect(model.family).toBe(modelType);
+    expect(model.config).toEqual(expected.config);
+    expect(model.graph.nodes).toEqual(expected.graph.nodes);
+    expect(weightsOf(model)).toEqual(weightsOf(expected));
+  });
+
+  test("factors of the rotary frequencies, in place of the scaling that Llama 3 names", async () => {
+    const { directory, file } = await writeBoth(TINY_LLAMA);
+    const plain = await loadModel(file);
+    const factors = Float32Array.of(1, 2, 4, 8);
+    const scaled = join(directory, "scaled.gguf");
+    await writeGgufModel(directory, scaled, {}, [float32Tensor("rope_freqs.weight", [4], factors)]);
+    const tables = (model: Model): Float32Array =>
+      new Float32Array(materialiseWeight(model.graph.weights.get("rotary.cos")!, readFileRange).data.slice().buffer);
+    const width = (await loadModel(scaled)).config.paddedHeadDim / 2;
+    const [before, after] = [tables(plain), tables(await loadModel(scaled))];
+    // Position 8 turns a pair as far as position 8 / factor did.
+    factors.forEach((factor, pair) => {
+      expect(after[8 * width + pair]).toBeCloseTo(before[(8 / factor) * width + pair]!, 6);
+    });
   });
 
   test("every token that ends a turn ends a text", async () => {
@@ -110,10 +153,23 @@ describe("a model in several files", () => {
 });
 
 describe("what is refused", () => {
+  test("rotary factors that are not one for each frequency", async () => {
+    const { directory } = await writeBoth(TINY_LLAMA);
+    const file = join(directory, "scaled.gguf");
+    await writeGgufModel(directory, file, {}, [float32Tensor("rope_freqs.weight", [3], new Float32Array(3))]);
+    await expect(loadModel(file)).rejects.toThrow(
+      `"rope_scaling.factors" in "${file}": expected a list of 4 numbers above 0, received [0,0,0].`,
+    );
+    await writeGgufModel(directory, file, {}, [float32Tensor("rope_freqs.weight", [3, 1], new Float32Array(3))]);
+    await expect(loadModel(file)).rejects.toThrow(
+      `Tensor "rope_freqs.weight" [3, 1] F32 in "${file}": expected a list of at most 8192 F32 numbers. Convert it again.`,
+    );
+  });
+
   test("another architecture", async () => {
     const { file } = await writeBoth(TINY_LLAMA, { "general.architecture": "mamba" });
     await expect(loadModel(file)).rejects.toThrow(
-      `"general.architecture" in "${file}": expected one of "llama", received "mamba".`,
+      `"general.architecture" in "${file}": expected one of "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", received "mamba".`,
     );
   });
 
@@ -149,7 +205,7 @@ describe("what is refused", () => {
   test("a tensor of a type that cannot be read", async () => {
     const file = join(root, "unreadable.gguf");
     const table = { name: "token_embd.weight", shape: [40, 256], type: 10, bytes: new Uint8Array(40 * 84) };
-    writeGguf(file, { metadata: { ...llamaMetadata(TINY_LLAMA), "llama.embedding_length": 256 }, tensors: [table] });
+    writeGguf(file, { metadata: { ...ggufMetadata(TINY_LLAMA), "llama.embedding_length": 256 }, tensors: [table] });
     await expect(loadModel(file)).rejects.toThrow(
       `Tensor "token_embd.weight" in "${file}" is stored as Q2_K; supported are ` +
         "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K. Convert the checkpoint to one of them.",
