@@ -13,3 +13,4 @@ export { MpiInfo } from "./api/mpi-info.ts";
 export type { ForwardResult, GenerationResult, GenerationStepResult, ScoringResult } from "./api/results.ts";
 export type { GenerationOptions } from "./decode/options.ts";
 export * from "./errors.ts";
+export type { ChatMessage } from "./model/chat-template.ts";

@@ -13,7 +13,8 @@ import type { RankProfile } from "../execute/profile.ts";
 import type { HostTransfer } from "../execute/provide-model.ts";
 import type { RankReport } from "../execute/rank.ts";
 import { say } from "../log.ts";
-import { loadModel, type Model } from "../model/model.ts";
+import type { ChatMessage } from "../model/chat-template.ts";
+import { chatEndTokens, loadModel, type Model } from "../model/model.ts";
 import { describeTransfers } from "./describe-transfers.ts";
 import { resolveGenerationOptions, resolveInputs, resolveMaxContext, type Token } from "./inputs.ts";
 import { checkLoadOptions, leadsModel, openEngine, resolveThreads, type LoadOptions } from "./load.ts";
@@ -190,6 +191,22 @@ export class Generator implements AsyncDisposable {
   /** Token ids of a text, with the tokens that the model wants around it. */
   encode(text: string): number[] {
     return this.#require("encode").model.tokenizer.encode(text);
+  }
+
+  /**
+   * Token ids of a conversation by the model's chat template, ready to be continued with an answer.
+   * @throws {ModelError} when the model has no template, or the template refuses the conversation
+   */
+  applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: { readonly addGenerationPrompt?: boolean } = {},
+  ): number[] {
+    return this.#require("applyChatTemplate").model.tokenizer.applyChatTemplate(messages, options);
+  }
+
+  /** What ends an answer, as the option endToken: the model's end tokens, and the one that its chat template puts after an answer. */
+  get chatEndTokens(): number[] {
+    return chatEndTokens(this.#require("chatEndTokens").model);
   }
 
   /** Text of token ids, without special tokens. */

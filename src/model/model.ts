@@ -76,3 +76,9 @@ function readGguf(file: string): Contents {
 function isGgufFile(path: string): boolean {
   return path.endsWith(".gguf") || (existsSync(path) && statSync(path).isFile());
 }
+
+/** The tokens that end an answer in a conversation. */
+export function chatEndTokens({ generationConfig, tokenizer }: Model): number[] {
+  const { endOfTurnId } = tokenizer;
+  return [...new Set([...generationConfig.eosTokenIds, ...(endOfTurnId === undefined ? [] : [endOfTurnId])])];
+}

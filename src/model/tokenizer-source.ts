@@ -1,7 +1,11 @@
-/** Where a tokenizer's definition comes from: tokenizer.json and tokenizer_config.json, or the metadata of another format. */
-import { existsSync } from "node:fs";
+/**
+ * Where a tokenizer's definition and the chat template come from: tokenizer.json, tokenizer_config.json and chat_template.jinja, or
+ * the metadata of another format.
+ */
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ModelError } from "../errors.ts";
+import { readSpecialTokens, readTemplateText, type ChatTemplate } from "./chat-template.ts";
 import { readJsonObject } from "./settings.ts";
 
 /** What tokenizer.json and tokenizer_config.json say. */
@@ -16,12 +20,16 @@ export interface TokenizerSource {
   readonly isAvailable: boolean;
   /** @throws {ModelError} when there is none, or it cannot be read */
   read(): TokenizerDefinition;
+  /** Undefined when the model has none. */
+  readChatTemplate(): ChatTemplate | undefined;
 }
 
 /** The tokenizer of a checkpoint directory. */
 export function directoryTokenizer(directory: string): TokenizerSource {
   const file = join(directory, "tokenizer.json");
   const configFile = join(directory, "tokenizer_config.json");
+  const templateFile = join(directory, "chat_template.jinja");
+  const readConfig = () => (existsSync(configFile) ? readJsonObject(configFile) : {});
   return {
     file,
     get isAvailable() {
@@ -33,7 +41,14 @@ export function directoryTokenizer(directory: string): TokenizerSource {
           `Model "${directory}" has no tokenizer.json, so it has no text: pass and read token ids, or add tokenizer.json to the directory.`,
         );
       }
-      return { definition: readJsonObject(file), config: existsSync(configFile) ? readJsonObject(configFile) : {} };
+      return { definition: readJsonObject(file), config: readConfig() };
+    },
+    readChatTemplate() {
+      const config = readConfig();
+      const inFile = existsSync(templateFile);
+      const text = inFile ? readFileSync(templateFile, "utf8") : readTemplateText(config.chat_template);
+      if (text === undefined) return undefined;
+      return { text, file: inFile ? templateFile : configFile, specialTokens: readSpecialTokens(config) };
     },
   };
 }

@@ -3,7 +3,7 @@
  * A model without them has an empty tokenizer: ids go in and out, and asking for text is an error that says why.
  */
 import { ModelError } from "../errors.ts";
-import { isJsonObject } from "./settings.ts";
+import { readTokenText, renderChat, type ChatMessage, type ChatTemplate } from "./chat-template.ts";
 import { createLibraryTokenizer, type LibraryTokenizer } from "./tokenizer-library.ts";
 import type { TokenizerSource } from "./tokenizer-source.ts";
 
@@ -14,6 +14,7 @@ const MAX_REASON_LENGTH = 200;
 export class Tokenizer {
   private readonly source: TokenizerSource;
   private library: LibraryTokenizer | undefined;
+  private chatTemplate: ChatTemplate | undefined;
   /** What tokenizer_config.json calls the unknown token. */
   private unknownToken: string | undefined;
 
@@ -40,6 +41,39 @@ export class Tokenizer {
     // Text is what the model wrote, byte for byte: no removal of spaces before punctuation, whatever tokenizer_config.json says.
     const options = { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false };
     return known.length === 0 ? "" : library.decode(known, options);
+  }
+
+  /**
+   * Ids of a conversation, as the model's chat template writes it: with whatever begins a text, since that is in the template.
+   * @param addGenerationPrompt end with the beginning of an answer
+   * @throws {ModelError} when the model has no template, or the template refuses the conversation
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], { addGenerationPrompt = true } = {}): number[] {
+    return this.encode(this.renderChat(messages, addGenerationPrompt), { addSpecialTokens: false });
+  }
+
+  /** The special token that the template puts after an answer; undefined when it puts none. */
+  get endOfTurnId(): number | undefined {
+    const answer = "the answer";
+    const messages = [
+      { role: "user", content: "a question" },
+      { role: "assistant", content: answer },
+    ];
+    const text = this.renderChat(messages, false);
+    const after = text.slice(text.lastIndexOf(answer) + answer.length).trimStart();
+    const [first] = after === "" ? [] : this.encode(after, { addSpecialTokens: false });
+    return first !== undefined && this.decode([first]) === "" ? first : undefined;
+  }
+
+  private renderChat(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+    this.chatTemplate ??= this.source.readChatTemplate();
+    if (this.chatTemplate === undefined) {
+      throw new ModelError(
+        `The model of "${this.source.file}" has no chat template, so it takes texts to continue and no conversations. ` +
+          "Take a model that was trained to chat, or add its chat_template.jinja.",
+      );
+    }
+    return renderChat(this.chatTemplate, messages, addGenerationPrompt);
   }
 
   /** The id of a token, or undefined when it is not in the vocabulary. */
@@ -88,10 +122,4 @@ export class Tokenizer {
 /** The library quotes what it does not know, at whatever length. */
 function cut(message: string): string {
   return message.length > MAX_REASON_LENGTH ? `${message.slice(0, MAX_REASON_LENGTH)}...` : message;
-}
-
-/** The text of a special token, which settings give as text or as an object. */
-function readTokenText(token: unknown): string | undefined {
-  const text = isJsonObject(token) ? token.content : token;
-  return typeof text === "string" ? text : undefined;
 }

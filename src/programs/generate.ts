@@ -10,11 +10,13 @@ import type { GenerationOptions } from "../decode/options.ts";
 import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { ShardrunError, UsageError } from "../errors.ts";
+import { beginChat } from "../model/chat-template.ts";
 import type { ComputeOptions } from "../model/compute-type.ts";
-import { loadModel, type Model } from "../model/model.ts";
+import { chatEndTokens, loadModel, type Model } from "../model/model.ts";
 import { writeOnnxFile } from "../model/onnx-file.ts";
 import { TextStream } from "../model/text-stream.ts";
 import { makeWeight } from "../shards/make-weight.ts";
+import { DECODING_OPTIONS, readDecoding } from "./decoding.ts";
 import { MODEL_OPTIONS, readComputeOptions, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
 import { PROMPT_OPTIONS, readPrompts, readsStandardInput, type GivenPrompt } from "./prompts.ts";
@@ -33,13 +35,9 @@ export const generate: Program = {
     ...MODEL_OPTIONS,
     ...PROMPT_OPTIONS,
     "max-length": { ...VALUE, describe: "Most new tokens [default: 256]" },
-    "min-length": { ...VALUE, describe: "Fewest new tokens [default: 0]" },
-    temperature: { ...VALUE, describe: "Above 0: sample; 0: always the likeliest token [default: 0]" },
-    "top-k": { ...VALUE, describe: "Sample among the k likeliest tokens; 0: all [default: 0]" },
-    "top-p": { ...VALUE, describe: "Sample among the likeliest tokens that reach this probability [default: 1]" },
-    "repetition-penalty": { ...VALUE, describe: "Above 1: tokens that appeared become less likely [default: 1]" },
-    "no-repeat-ngram-size": { ...VALUE, describe: "No n-gram of this size appears twice; 0: off [default: 0]" },
-    seed: { ...VALUE, describe: "Makes sampling repeatable [default: a new one each time]" },
+    ...DECODING_OPTIONS,
+    chat: { type: "boolean", describe: "Each prompt is a message to a chat model; what is printed is its answer" },
+    system: { ...VALUE, describe: "With --chat: what the model is told before the message [default: its own]" },
     json: { type: "boolean", describe: "Print one JSON line per prompt" },
     quiet: { type: "boolean", describe: "No summary line on standard error" },
     "dump-graph": { ...VALUE, describe: "Write the model's graph to this ONNX file and end" },
@@ -47,6 +45,7 @@ export const generate: Program = {
   examples: [
     ["$0 generate", "the bundled model on one rank"],
     ['$0 generate -np 2 --model DIR --prompt "Once upon a time"', "any checkpoint on two ranks"],
+    ['$0 generate --model FILE.gguf --chat --prompt "What is the capital of France?"', "an answer of a chat model"],
     ["$0 generate --model DIR --input prompts.jsonl --json", "many prompts, one JSON line each"],
   ],
   runsOnRanks: true,
@@ -57,13 +56,13 @@ export const generate: Program = {
     checkLoadOptions(directory, loadOptions);
     const model = await loadModel(directory, { maxContext: loadOptions.maxContext });
     const maxContext = resolveMaxContext(model, loadOptions.maxContext);
-    resolveGenerationOptions(model, readDecoding(options));
+    resolveGenerationOptions(model, readGeneration(options, model));
     if (!readsStandardInput(options)) {
       const prompts = await readPrompts(options);
       resolveInputs(
         model,
         maxContext,
-        prompts.map((prompt) => encodePrompt(model, prompt).ids),
+        prompts.map((prompt) => encodePrompt(model, prompt, options).ids),
       );
     }
   },
@@ -76,14 +75,14 @@ export const generate: Program = {
     if (graphFile !== undefined) {
       return dumpGraph(readModelDirectory(options), readComputeOptions(options), graphFile);
     }
-    const decoding = readDecoding(options);
     const given = await readPrompts(options);
     await using generator = await Generator.load(readModelDirectory(options), readLoadOptions(options));
-    const prompts = given.map((prompt) => encodePrompt(generator.model, prompt));
+    const decoding = readGeneration(options, generator.model);
+    const prompts = given.map((prompt) => encodePrompt(generator.model, prompt, options));
     if (options["json"] !== true && prompts.length === 1) {
-      await streamText(generator, prompts[0]!, decoding);
+      await streamText(generator, prompts[0]!, decoding, isChat(options));
     } else {
-      await printResults(generator, prompts, decoding, options["json"] === true);
+      await printResults(generator, prompts, decoding, { asJson: options["json"] === true, chats: isChat(options) });
     }
     if (options["quiet"] !== true) {
       process.stderr.write(`${describeStatistics(await generator.statistics())}\n`);
@@ -105,31 +104,36 @@ async function dumpGraph(directory: string, compute: ComputeOptions, file: strin
   return 0;
 }
 
-function readDecoding(options: ProgramArguments): GenerationOptions {
-  const temperature = readNumber(options, "temperature") ?? 0;
-  return {
-    includePromptInResult: false,
-    returnEndToken: true,
-    maxLength: readNumber(options, "max-length") ?? 256,
-    minLength: readNumber(options, "min-length"),
-    samplingTemperature: temperature,
-    samplingTopk: temperature === 0 ? 1 : (readNumber(options, "top-k") ?? 0),
-    samplingTopp: readNumber(options, "top-p"),
-    repetitionPenalty: readNumber(options, "repetition-penalty"),
-    noRepeatNgramSize: readNumber(options, "no-repeat-ngram-size"),
-    seed: readNumber(options, "seed"),
-  };
+/** How the tokens after `prompt` are chosen; an answer ends where the chat template says. */
+function readGeneration(options: ProgramArguments, model: Model): GenerationOptions {
+  const decoding = { ...readDecoding(options), maxLength: readNumber(options, "max-length") ?? 256 };
+  return isChat(options) ? { ...decoding, endToken: chatEndTokens(model) } : decoding;
 }
 
-function encodePrompt({ tokenizer }: Model, prompt: GivenPrompt): Prompt {
-  return "ids" in prompt
-    ? { text: undefined, ids: prompt.ids }
-    : { text: prompt.text, ids: tokenizer.encode(prompt.text) };
+/** @throws {UsageError} when there is a --system and no --chat */
+function isChat(options: ProgramArguments): boolean {
+  const chats = options["chat"] === true;
+  if (!chats && readText(options, "system") !== undefined) {
+    throw new UsageError("--system is what a chat model is told: it needs --chat.");
+  }
+  return chats;
 }
 
-async function streamText(generator: Generator, prompt: Prompt, decoding: GenerationOptions): Promise<void> {
+function encodePrompt({ tokenizer }: Model, prompt: GivenPrompt, options: ProgramArguments): Prompt {
+  if ("ids" in prompt) return { text: undefined, ids: prompt.ids };
+  const { text } = prompt;
+  if (!isChat(options)) return { text, ids: tokenizer.encode(text) };
+  return { text, ids: tokenizer.applyChatTemplate(beginChat(readText(options, "system"), text)) };
+}
+
+async function streamText(
+  generator: Generator,
+  prompt: Prompt,
+  decoding: GenerationOptions,
+  chats: boolean,
+): Promise<void> {
   const { tokenizer } = generator.model;
-  const stream = tokenizer.isAvailable ? new TextStream(tokenizer, prompt.ids) : undefined;
+  const stream = tokenizer.isAvailable ? new TextStream(tokenizer, chats ? [] : prompt.ids) : undefined;
   for await (const { tokenId } of generator.generateTokens(prompt.ids, decoding)) {
     process.stdout.write(stream === undefined ? `${tokenId} ` : stream.push(tokenId));
   }
@@ -140,7 +144,7 @@ async function printResults(
   generator: Generator,
   prompts: readonly Prompt[],
   decoding: GenerationOptions,
-  asJson: boolean,
+  { asJson, chats }: { readonly asJson: boolean; readonly chats: boolean },
 ): Promise<void> {
   const results = await generator.generateBatch(
     prompts.map((prompt) => prompt.ids),
@@ -150,7 +154,7 @@ async function printResults(
   results.forEach((result, index) => {
     const prompt = prompts[index]!;
     const ids = result.sequencesIds[0]!;
-    const text = tokenizer.isAvailable ? continueText(generator, prompt.ids, ids) : undefined;
+    const text = tokenizer.isAvailable ? continueText(generator, chats ? [] : prompt.ids, ids) : undefined;
     if (!asJson) {
       process.stdout.write(`${text ?? ids.join(" ")}\n`);
       return;
@@ -167,7 +171,7 @@ async function printResults(
   });
 }
 
-/** The text of new tokens as it continues the prompt's. */
+/** The text of new tokens as it continues the prompt's; an answer continues nothing. */
 function continueText(generator: Generator, promptIds: readonly number[], ids: readonly number[]): string {
   const stream = new TextStream(generator.model.tokenizer, promptIds);
   return ids.map((id) => stream.push(id)).join("") + stream.flush();

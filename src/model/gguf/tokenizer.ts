@@ -3,6 +3,7 @@
  * comes out, so that Hugging Face's library does the work here too. Two kinds: byte-level BPE ("gpt2") and sentencepiece ("llama").
  */
 import { ModelError } from "../../errors.ts";
+import { readSpecialTokens } from "../chat-template.ts";
 import type { Settings } from "../settings.ts";
 import type { TokenizerDefinition, TokenizerSource } from "../tokenizer-source.ts";
 import { BYTE_LEVEL_STYLES } from "./pre-tokenizers.ts";
@@ -20,6 +21,11 @@ export function ggufTokenizer(metadata: Settings): TokenizerSource {
     file: metadata.file,
     isAvailable: metadata.has("tokenizer.ggml.model"),
     read: () => readDefinition(metadata),
+    readChatTemplate: () => {
+      const text = metadata.text("tokenizer.chat_template");
+      if (text === undefined) return undefined;
+      return { text, file: metadata.file, specialTokens: readSpecialTokens(readDefinition(metadata).config) };
+    },
   };
 }
 
