@@ -44,7 +44,7 @@ void ReadRow(const FloatMatrix& source, size_t row, float* out) {
 // Rounds x * factor to the nearest, ties to even, adds `zero`, and keeps to [least, most].
 SHARDRUN_PER_INSTRUCTION_SET
 void QuantiseValues(const float* x, size_t count, float factor, int zero, int least, int most, uint8_t* out) {
-  constexpr float kShift = 12582912.0F;  // see quantised_rows.cc
+  constexpr float kShift = 12582912.0F;  // see rounding.cc
   constexpr float kFurthest = 1000;      // beyond every value, and no further than what can be shifted
   for (size_t i = 0; i < count; ++i) {
     float scaled = x[i] * factor;

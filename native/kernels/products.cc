@@ -13,11 +13,16 @@ namespace {
 // From the fastest to the slowest.
 constexpr const Kernels* kAllKernels[] = {
 #if defined(__x86_64__)
-    &kAvx512Kernels,
+    &kAvx512Kernels, &kAvx2Kernels,
 #endif
     &kPlainKernels};
 
 std::atomic<const Kernels*> chosen = nullptr;
+
+// Threads share a product in stretches of whole units: what the fastest kernels compute at once.
+constexpr size_t kUnitTiles = 4;
+// More tasks than threads, so that one who comes late, or loses its core for a while, leaves work to the others.
+constexpr size_t kTasksPerThread = 4;
 
 }  // namespace
 
@@ -53,11 +58,12 @@ void Multiply(const Product& product, Threads* threads) {
   const Kernels& kernels = ChosenKernels();
   const auto multiply = product.layout.bits == 8 ? kernels.multiply_int8 : kernels.multiply_int4;
   const size_t num_tiles = product.layout.num_tiles();
-  const size_t num_tasks = std::min(num_tiles, static_cast<size_t>(threads->count()));
-  if (num_tasks <= 1) return multiply(product, 0, num_tiles);
-  threads->Run(num_tasks, [&](size_t task) {
-    multiply(product, task * num_tiles / num_tasks, (task + 1) * num_tiles / num_tasks);
-  });
+  const size_t num_units = (num_tiles + kUnitTiles - 1) / kUnitTiles;
+  const auto num_threads = static_cast<size_t>(threads->count());
+  if (num_threads == 1 || num_units <= 1) return multiply(product, 0, num_tiles);
+  const size_t num_tasks = std::min(num_units, num_threads * kTasksPerThread);
+  const auto first_tile = [&](size_t task) { return std::min(num_tiles, task * num_units / num_tasks * kUnitTiles); };
+  threads->Run(num_tasks, [&](size_t task) { multiply(product, first_tile(task), first_tile(task + 1)); });
 }
 
 void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const float* maxima,

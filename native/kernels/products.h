@@ -36,6 +36,7 @@ struct Kernels {
 extern const Kernels kPlainKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx2Kernels;
 #endif
 
 // The fastest that this CPU has, unless ChooseKernels named another.

@@ -3,13 +3,10 @@
 //
 // The weight is the unsigned factor of that instruction: q + 128 with 8 bits, q with 4 bits. What was added to it is
 // taken away through the sum of the row's values, which quantising the row has left.
+#include "intrinsics.h"
 #include "products.h"
 
 #if defined(__x86_64__)
-
-#include <immintrin.h>
-// GCC 12 takes the undefined operand of its own intrinsics for a mistake (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
 #include <algorithm>
 #include <array>
@@ -23,8 +20,6 @@ namespace {
 
 #define SHARDRUN_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define SHARDRUN_AVX512_INLINE SHARDRUN_AVX512 inline __attribute__((always_inline))
-// Before a loop over what shall stay in registers.
-#define SHARDRUN_UNROLL _Pragma("GCC unroll 32")
 
 // How far ahead of its use a weight is asked for: the time that memory takes at the rate at which a core reads.
 constexpr size_t kAheadBytes = 2048;
@@ -320,7 +315,8 @@ void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
   if (num_rows > kStreamRows) {
     narrow_tile = last_tile - (last_tile - first_tile) % kWideTiles4;
     const size_t unpacked_bytes = layout.padded_inputs() * kTileOutputs;
-    std::vector<uint8_t> unpacked(unpacked_bytes * kWideTiles4);
+    thread_local std::vector<uint8_t> unpacked;
+    unpacked.resize(unpacked_bytes * kWideTiles4);
     for (size_t tile = first_tile; tile < narrow_tile; tile += kWideTiles4) {
       for (size_t t = 0; t < kWideTiles4; ++t) {
         Unpack(product.weight + (tile + t) * layout.tile_bytes() + layout.groups_offset(),

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "../common/half.h"
-#include "../common/instruction_sets.h"
+#include "rounding.h"
 
 namespace shardrun {
 
@@ -16,35 +16,6 @@ constexpr float kLargest = 127;
 // Rows that one task quantises: their values are then in the cache of one core.
 constexpr size_t kRowsPerTask = 8;
 
-// As unsigned integers, the magnitudes of floats are in the order of the floats, and NaNs are above all.
-SHARDRUN_PER_INSTRUCTION_SET
-uint32_t LargestMagnitude(const float* x, size_t count) {
-  uint32_t largest = 0;
-  for (size_t i = 0; i < count; ++i) {
-    uint32_t magnitude;
-    std::memcpy(&magnitude, x + i, sizeof(magnitude));
-    magnitude &= 0x7fffffff;
-    largest = magnitude > largest ? magnitude : largest;
-  }
-  return largest;
-}
-
-// Adding 1.5 * 2^23 leaves no room for a fraction: the sum is rounded to a whole number, which its lowest bits are.
-SHARDRUN_PER_INSTRUCTION_SET
-int32_t Round(const float* x, size_t count, float factor, int8_t* out) {
-  constexpr float kShift = 12582912.0F;
-  int32_t sum = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const float shifted = x[i] * factor + kShift;
-    uint32_t bits;
-    std::memcpy(&bits, &shifted, sizeof(bits));
-    const int8_t value = static_cast<int8_t>(bits & 0xff);
-    out[i] = value;
-    sum += value;
-  }
-  return sum;
-}
-
 struct Quantised {
   float scale;
   int32_t sum;
@@ -52,7 +23,7 @@ struct Quantised {
 
 Quantised QuantiseValues(const float* x, size_t count, float maximum, int8_t* out) {
   const float scale = RowScale(maximum);
-  if (scale > 0) return {scale, Round(x, count, kLargest / maximum, out)};
+  if (scale > 0) return {scale, RoundToInt8(x, count, kLargest / maximum, out)};
   std::fill_n(out, count, 0);
   return {scale, 0};
 }

@@ -306,7 +306,7 @@ export interface NativeAddon {
       readonly minima?: Uint8Array;
     },
   ): void;
-  /** The instruction sets that products can use on this CPU, fastest first: of "avx512vnni", "plain". */
+  /** The instruction sets that products can use on this CPU, fastest first: of "avx512vnni", "avx2", "plain". */
   supportedKernels(): string[];
   /**
    * From now on products of this process use these and not the fastest. All have the same results, bit for bit.

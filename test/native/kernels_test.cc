@@ -7,6 +7,7 @@
 #include "../../native/common/half.h"
 #include "../../native/kernels/pack.h"
 #include "../../native/kernels/products.h"
+#include "../../native/kernels/rounding.h"
 #include "check.h"
 
 namespace shardrun {
@@ -353,6 +354,25 @@ TEST("a row that holds a NaN or an infinity gives NaNs; rows of zeros or of the 
     for (const float small : {0.0F, -0.0F, 1e-45F, 1e-38F}) {
       for (const float y : MultiplyFloats(layout, packed, Floats(64, small), 1)) CHECK_EQUAL(y, 0.0F);
     }
+  }
+}
+
+TEST("rounding is to the nearest, ties to even, for any count, and sums up; the largest magnitude may be the last") {
+  for (size_t count = 0; count < 70; ++count) {
+    Floats x;
+    for (size_t i = 0; i < count; ++i) x.push_back(static_cast<float>(i) * 0.25F - 8);
+    std::vector<int8_t> rounded(count + 1, 99);
+    int32_t sum = 0;
+    float maximum = 0;
+    const int32_t received = RoundToInt8(x.data(), count, 2, rounded.data());
+    for (size_t i = 0; i < count; ++i) {
+      CHECK_EQUAL(static_cast<float>(rounded[i]), std::nearbyint(x[i] * 2));
+      sum += rounded[i];
+      maximum = std::max(maximum, std::fabs(x[i]));
+    }
+    CHECK_EQUAL(received, sum);
+    CHECK_EQUAL(static_cast<int>(rounded[count]), 99);
+    CHECK_EQUAL(BitCast<float>(LargestMagnitude(x.data(), count)), maximum);
   }
 }
 

@@ -1,0 +1,221 @@
+// The products with AVX2, for CPUs without VNNI. Its one instruction that multiplies bytes adds two products in 16 bits
+// and saturates there, so each of the two must be small enough: with 8 bits the factors are a magnitude and a value of
+// at most 127 (2 * 127 * 127 < 32768), with 4 bits at most 15 and 127, of which four pairs may be added in 16 bits.
+#include "intrinsics.h"
+#include "products.h"
+
+#if defined(__x86_64__)
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+namespace shardrun {
+
+namespace {
+
+#define SHARDRUN_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define SHARDRUN_AVX2_INLINE SHARDRUN_AVX2 inline __attribute__((always_inline))
+
+// A tile is two halves of 8 outputs.
+constexpr size_t kHalves = 2;
+constexpr size_t kHalfOutputs = kTileOutputs / kHalves;
+constexpr size_t kHalfBytes = kGroupBytes / kHalves;
+constexpr size_t kMostRows = 4;
+// How far ahead of its use a weight is asked for.
+constexpr size_t kAheadBytes = 2048;
+
+SHARDRUN_AVX2_INLINE __m256i Load(const uint8_t* bytes) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+}
+
+SHARDRUN_AVX2_INLINE __m256i Broadcast(const int8_t* values) {
+  int32_t four;
+  std::memcpy(&four, values, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+
+// Pairs of 16 bits to their sums.
+SHARDRUN_AVX2_INLINE __m256i AddPairs(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+
+// Eight floats, of which the first num_outputs exist.
+SHARDRUN_AVX2_INLINE void Store(float* out, size_t num_outputs, __m256 floats) {
+  if (num_outputs >= kHalfOutputs) return _mm256_storeu_ps(out, floats);
+  float all[kHalfOutputs];
+  _mm256_storeu_ps(all, floats);
+  std::copy_n(all, num_outputs, out);
+}
+
+// The outputs of one half of a tile that exist.
+size_t CountOutputs(const Product& product, size_t tile, size_t half) {
+  const size_t first = tile * kTileOutputs + half * kHalfOutputs;
+  return std::min(kHalfOutputs, product.layout.out_features - std::min(first, product.layout.out_features));
+}
+
+template <size_t kRows>
+SHARDRUN_AVX2 void Multiply8(const Product& product, size_t row, size_t tile) {
+  const PackedLayout& layout = product.layout;
+  const size_t padded = layout.padded_inputs();
+  const int8_t* values = product.rows.values() + row * padded;
+  const uint8_t* weight = product.weight + tile * layout.tile_bytes();
+  const uint8_t* groups = weight + layout.groups_offset();
+  const __m256i offset = _mm256_set1_epi8(static_cast<char>(128));
+  __m256i sums[kRows][kHalves];
+  SHARDRUN_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    SHARDRUN_UNROLL
+    for (size_t half = 0; half < kHalves; ++half) sums[r][half] = _mm256_setzero_si256();
+  }
+  for (size_t group = 0; group < padded / kGroupInputs; ++group) {
+    _mm_prefetch(reinterpret_cast<const char*>(groups + group * kGroupBytes + kAheadBytes), _MM_HINT_T0);
+    SHARDRUN_UNROLL
+    for (size_t half = 0; half < kHalves; ++half) {
+      const __m256i weights = _mm256_xor_si256(Load(groups + group * kGroupBytes + half * kHalfBytes), offset);
+      const __m256i magnitudes = _mm256_abs_epi8(weights);
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const __m256i signed_values = _mm256_sign_epi8(Broadcast(values + r * padded + group * kGroupInputs), weights);
+        const __m256i pairs = _mm256_maddubs_epi16(magnitudes, signed_values);
+        sums[r][half] = _mm256_add_epi32(sums[r][half], AddPairs(pairs));
+      }
+    }
+  }
+  SHARDRUN_UNROLL
+  for (size_t half = 0; half < kHalves; ++half) {
+    const size_t num_outputs = CountOutputs(product, tile, half);
+    const __m256 scales = _mm256_loadu_ps(reinterpret_cast<const float*>(weight) + half * kHalfOutputs);
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      const size_t place = (row + r) * layout.out_features + tile * kTileOutputs + half * kHalfOutputs;
+      if (product.sums != nullptr) {
+        int32_t all[kHalfOutputs];
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(all), sums[r][half]);
+        std::copy_n(all, num_outputs, product.sums + place);
+      } else {
+        const __m256 factors = _mm256_mul_ps(_mm256_set1_ps(product.rows.scales()[row + r]), scales);
+        Store(product.y + place, num_outputs, _mm256_mul_ps(_mm256_cvtepi32_ps(sums[r][half]), factors));
+      }
+    }
+  }
+}
+
+SHARDRUN_AVX2_INLINE __m256 LoadHalves(const uint8_t* halves, size_t half) {
+  __m128i bits;
+  std::memcpy(&bits, halves + half * sizeof(bits), sizeof(bits));
+  return _mm256_cvtph_ps(bits);
+}
+
+// The integer products of kRows rows with a block of 32 inputs and one half of a tile.
+// values: of the block   groups: 8 of them, two in each 64 bytes
+template <size_t kRows>
+SHARDRUN_AVX2_INLINE void MultiplyBlock(const int8_t* values, size_t row_stride, const uint8_t* groups,
+                                        __m256i (&sums)[kRows]) {
+  const __m256i lower = _mm256_set1_epi8(0xf);
+  __m256i pairs[kRows];
+  SHARDRUN_UNROLL
+  for (size_t i = 0; i < kRowBlock / (2 * kGroupInputs); ++i) {
+    const __m256i both = Load(groups + i * kGroupBytes);
+    _mm_prefetch(reinterpret_cast<const char*>(groups + i * kGroupBytes + kAheadBytes), _MM_HINT_T0);
+    const __m256i first = _mm256_and_si256(both, lower);
+    const __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), lower);
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      const int8_t* eight = values + r * row_stride + 2 * i * kGroupInputs;
+      const __m256i added = _mm256_add_epi16(_mm256_maddubs_epi16(first, Broadcast(eight)),
+                                             _mm256_maddubs_epi16(second, Broadcast(eight + kGroupInputs)));
+      // two of these, four pairs in all, are 4 * 2 * 15 * 127 at most
+      if (i % 2 == 0) {
+        pairs[r] = added;
+      } else {
+        sums[r] = _mm256_add_epi32(sums[r], AddPairs(_mm256_add_epi16(pairs[r], added)));
+      }
+    }
+  }
+}
+
+template <size_t kRows>
+SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
+  const PackedLayout& layout = product.layout;
+  const size_t padded = layout.padded_inputs();
+  const size_t row_blocks = padded / kRowBlock;
+  const size_t blocks_per_scale = layout.block_size / kRowBlock;
+  const int8_t* values = product.rows.values() + row * padded;
+  const float* row_scales = product.rows.scales() + row * row_blocks;
+  const int32_t* row_sums = product.rows.sums() + row * row_blocks;
+  const uint8_t* weight = product.weight + tile * layout.tile_bytes();
+  __m256 y[kHalves][kRows];
+  SHARDRUN_UNROLL
+  for (size_t half = 0; half < kHalves; ++half) {
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) y[half][r] = _mm256_setzero_ps();
+  }
+  for (size_t block = 0; block < row_blocks; ++block) {
+    const uint8_t* groups = weight + layout.groups_offset() + block * (kRowBlock / kGroupInputs / 2) * kGroupBytes;
+    const uint8_t* scales = weight + block / blocks_per_scale * kTileOutputs * sizeof(uint16_t);
+    SHARDRUN_UNROLL
+    for (size_t half = 0; half < kHalves; ++half) {
+      __m256i sums[kRows];
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        sums[r] = _mm256_set1_epi32(layout.has_minimum ? 0 : -8 * row_sums[r * row_blocks + block]);
+      }
+      MultiplyBlock<kRows>(values + block * kRowBlock, padded, groups + half * kHalfBytes, sums);
+      const __m256 scale = LoadHalves(scales, half);
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const __m256 factors = _mm256_mul_ps(_mm256_set1_ps(row_scales[r * row_blocks + block]), scale);
+        y[half][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r]), factors, y[half][r]);
+      }
+      if (!layout.has_minimum) continue;
+      const __m256 minimum = LoadHalves(scales + layout.minima_offset(), half);
+      SHARDRUN_UNROLL
+      for (size_t r = 0; r < kRows; ++r) {
+        const size_t place = r * row_blocks + block;
+        const float row_sum = static_cast<float>(row_sums[place]) * row_scales[place];
+        y[half][r] = _mm256_fmadd_ps(_mm256_set1_ps(row_sum), minimum, y[half][r]);
+      }
+    }
+  }
+  SHARDRUN_UNROLL
+  for (size_t half = 0; half < kHalves; ++half) {
+    const size_t num_outputs = CountOutputs(product, tile, half);
+    SHARDRUN_UNROLL
+    for (size_t r = 0; r < kRows; ++r) {
+      Store(product.y + (row + r) * layout.out_features + tile * kTileOutputs + half * kHalfOutputs, num_outputs,
+            y[half][r]);
+    }
+  }
+}
+
+using MultiplyRows = void (*)(const Product&, size_t row, size_t tile);
+constexpr MultiplyRows kMultiply8[kMostRows] = {Multiply8<1>, Multiply8<2>, Multiply8<3>, Multiply8<4>};
+constexpr MultiplyRows kMultiply4[kMostRows] = {Multiply4<1>, Multiply4<2>, Multiply4<3>, Multiply4<4>};
+
+// One tile after the other, each with all rows while it is in the cache.
+void MultiplyTiles(const Product& product, size_t first_tile, size_t last_tile, const MultiplyRows* multiply) {
+  const size_t num_rows = product.rows.num_rows();
+  for (size_t tile = first_tile; tile < last_tile; ++tile) {
+    for (size_t row = 0; row < num_rows; row += kMostRows) {
+      multiply[std::min(kMostRows, num_rows - row) - 1](product, row, tile);
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {"avx2",
+                              [] {
+                                return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+                                       __builtin_cpu_supports("f16c") != 0;
+                              },
+                              [](const Product& product, size_t first_tile, size_t last_tile) {
+                                MultiplyTiles(product, first_tile, last_tile, kMultiply8);
+                              },
+                              [](const Product& product, size_t first_tile, size_t last_tile) {
+                                MultiplyTiles(product, first_tile, last_tile, kMultiply4);
+                              }};
+
+}  // namespace shardrun
+
+#endif
