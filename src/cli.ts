@@ -14,6 +14,7 @@ import { parseProgram, type Program } from "./programs/options.ts";
 /** Ready-made programs, loaded when named: a launcher of other programs needs none of their code. */
 const PROGRAMS: Readonly<Record<string, () => Promise<Program>>> = {
   generate: async () => (await import("./programs/generate.ts")).generate,
+  chat: async () => (await import("./programs/chat.ts")).chat,
   plan: async () => (await import("./programs/plan.ts")).plan,
   bench: async () => (await import("./programs/bench.ts")).bench,
   cache: async () => (await import("./programs/cache.ts")).cache,
@@ -54,12 +55,13 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
     return program.run(options, launchOptions);
   }
   await program.check?.(options);
-  const command = { entry: "cli.js", words: [program.name, ...args] };
+  const command = { entry: "cli.js", words: [program.name, ...args, ...(program.rankArguments?.() ?? [])] };
+  const { forwardsInterrupts } = program;
   const worlds = program.worlds?.(options, launchOptions)?.map((setting) => [setting]) ?? [[]];
   let exitCode = 0;
   for (const settings of worlds) {
     exitCode ||= await launch(
-      { ...launchOptions, numRanks, exports: [...launchOptions.exports, ...settings] },
+      { ...launchOptions, numRanks, forwardsInterrupts, exports: [...launchOptions.exports, ...settings] },
       command,
     );
   }

@@ -200,15 +200,16 @@ class Run {
   /** Waits for the end of the run; its exit code. */
   async finish(): Promise<number> {
     this.#stdin?.start();
-    const stopForwarding = forwardSignals({
-      stop: (signal) => {
+    const actions = {
+      stop: (signal: NodeJS.Signals) => {
         const message = `${signal} received: the ranks were ended.`;
         this.#stop({ exitCode: EXIT_CODE_STOPPED, message }, STOP_GRACE_MS);
       },
       kill: () => this.#agents.terminate(0),
-      forward: (signal) => this.#agents.signal(signal),
+      forward: (signal: NodeJS.Signals) => this.#agents.signal(signal),
       resumed: () => this.#stdin?.start(),
-    });
+    };
+    const stopForwarding = forwardSignals(actions, this.#options.forwardsInterrupts);
     const timer = this.#startTimer();
     const agentFailure = await this.#agents.gone();
     clearTimeout(timer);

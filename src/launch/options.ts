@@ -45,6 +45,8 @@ export interface LaunchOptions {
   readonly tls?: TlsFiles;
   readonly bindTo: BindTo;
   readonly reportBindings: boolean;
+  /** SIGINT goes on to the ranks, which know what to do with it; else it ends them. */
+  readonly forwardsInterrupts?: boolean | undefined;
 }
 
 /** What the launcher's own command line asks for. */

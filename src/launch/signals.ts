@@ -14,8 +14,11 @@ export interface SignalActions {
   readonly resumed: () => void;
 }
 
-/** Takes over this process's signals; the returned function gives them back. */
-export function forwardSignals(actions: SignalActions): () => void {
+/**
+ * Takes over this process's signals; the returned function gives them back.
+ * @param forwardsInterrupts SIGINT is handed on as well
+ */
+export function forwardSignals(actions: SignalActions, forwardsInterrupts = false): () => void {
   let numStops = 0;
   const stop = (signal: NodeJS.Signals) => {
     numStops++;
@@ -24,7 +27,7 @@ export function forwardSignals(actions: SignalActions): () => void {
   };
   const forward = (signal: NodeJS.Signals) => void actions.forward(signal);
   const handlers: Partial<Record<NodeJS.Signals, (signal: NodeJS.Signals) => void>> = {
-    SIGINT: stop,
+    SIGINT: forwardsInterrupts ? forward : stop,
     SIGTERM: stop,
     SIGHUP: stop,
     SIGUSR1: forward,

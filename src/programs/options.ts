@@ -32,6 +32,10 @@ export interface Program {
   check?(options: ProgramArguments): Promise<void>;
   /** Where it takes several launches, one after the other: the variable that tells each of them from the others. */
   worlds?(options: ProgramArguments, launch: LaunchOptions): readonly string[] | undefined;
+  /** Arguments that the launching process adds for its ranks: what only it can see. */
+  rankArguments?(): readonly string[];
+  /** Ctrl-C is the program's own business, and ends no ranks. */
+  readonly forwardsInterrupts?: boolean;
   /** Runs on every rank; resolves to the exit code. */
   run(options: ProgramArguments, launch: LaunchOptions): Promise<number>;
 }

@@ -1,0 +1,48 @@
+/** Runs a command in a terminal of its own (util-linux's script makes it), types into it, and reads what appears there. */
+import { spawn } from "node:child_process";
+
+/** Keys with a meaning for the terminal. */
+export const CTRL_C = "\u0003";
+export const CTRL_D = "\u0004";
+
+export class PseudoTerminal {
+  /** All that has appeared. */
+  output = "";
+  /** The command's exit code. */
+  readonly ended: Promise<number | null>;
+  readonly #script;
+  #read = 0;
+
+  constructor(command: readonly string[]) {
+    const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+    this.#script = spawn("script", ["--quiet", "--return", "--command", quoted, "/dev/null"], {
+      env: { ...process.env, NODE_OPTIONS: "", TERM: "dumb" },
+    });
+    this.#script.stdout.setEncoding("utf8").on("data", (text: string) => (this.output += text));
+    this.ended = new Promise((resolve) => this.#script.on("close", resolve));
+  }
+
+  type(keys: string): void {
+    this.#script.stdin.write(keys);
+  }
+
+  /** Waits until this appears after what was waited for before. @throws when it does not within 30 s */
+  async waitFor(text: string | RegExp): Promise<void> {
+    const deadline = performance.now() + 30_000;
+    for (;;) {
+      const rest = this.output.slice(this.#read);
+      const [found] = typeof text === "string" ? [rest.includes(text) ? text : undefined] : (text.exec(rest) ?? []);
+      if (found !== undefined) {
+        this.#read += rest.indexOf(found) + found.length;
+        return;
+      }
+      if (performance.now() > deadline)
+        throw new Error(`${String(text)} did not appear in: ${JSON.stringify(this.output)}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  kill(): void {
+    this.#script.kill("SIGKILL");
+  }
+}
