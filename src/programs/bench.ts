@@ -88,7 +88,7 @@ export const bench: Program = {
     for (let run = 0; run < numRuns; run++) {
       runs.push(await measure(generator, sizes));
     }
-    const { ranks } = await generator.statistics();
+    const { ranks, transfers } = await generator.statistics();
     const report = {
       model: readText(options, "config") ?? directory,
       ...sizes,
@@ -109,7 +109,7 @@ export const bench: Program = {
     const profiles = profile ? await generator.readProfile() : undefined;
     const table = profiles && divideDecodeSteps(profiles);
     if (options["json"] === true) {
-      console.log(JSON.stringify({ ...report, ...(table && { profile: table }) }));
+      console.log(JSON.stringify({ ...report, transfers, ...(table && { profile: table }) }));
     } else {
       console.log([describeReport(report), ...(table ? [printStepTable(table)] : [])].join("\n\n"));
     }

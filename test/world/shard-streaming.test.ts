@@ -73,6 +73,23 @@ describeWithCluster(`a model that lies on one of three hosts (${reason ?? "as ro
     expect(told(second)).toEqual(["shardrun: sent 0 bytes of weights to hostb, hostc: cached there."]);
   });
 
+  test("bench --json counts what was sent to each host", async () => {
+    const options = ["--model", MODEL, "--prompt-tokens", "2", "--new-tokens", "1", "--repeat", "1", "--json"];
+    const cache = ["-x", "SHARDRUN_CACHE=/tmp/bench"];
+    const bench = [process.execPath, COMMAND, "bench", ...THREE_HOSTS, ...cache, ...options];
+    const transfersOf = ({ stdout }: HostResult): unknown => (JSON.parse(stdout) as { transfers: unknown }).transfers;
+    const all = [
+      { rank: 2, host: "hostb" },
+      { rank: 4, host: "hostc" },
+    ];
+    const sent = { totalBytes: expect.any(Number), sentBytes: expect.any(Number), milliseconds: expect.any(Number) };
+    const first = transfersOf(await cluster.run("hosta", bench)) as { totalBytes: number; sentBytes: number }[];
+    expect(first).toEqual(all.map((host) => ({ ...host, ...sent })));
+    for (const { totalBytes, sentBytes } of first) expect([sentBytes > 100_000, sentBytes]).toEqual([true, totalBytes]);
+    const nothing = { totalBytes: 0, sentBytes: 0, milliseconds: expect.any(Number) };
+    expect(transfersOf(await cluster.run("hosta", bench))).toEqual(all.map((host) => ({ ...host, ...nothing })));
+  });
+
   test("after a cut cable the next start sends the rest", async () => {
     const options = [
       "--model",
