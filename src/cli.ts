@@ -50,11 +50,13 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
   }
   const isRank = readEnvironment().identity.engine !== "none";
   const numRanks = launchOptions.numRanks ?? 1;
-  if (!program.runsOnRanks || isRank || numRanks === 1) {
+  const { runsOnRanks } = program;
+  const startsRanks = typeof runsOnRanks === "function" ? runsOnRanks(options) : runsOnRanks;
+  if (!startsRanks || isRank || numRanks === 1) {
     process.stdout.on("error", endWithReader);
     return program.run(options, launchOptions);
   }
-  await program.check?.(options);
+  await program.check?.(options, launchOptions);
   const command = { entry: "cli.js", words: [program.name, ...args, ...(program.rankArguments?.() ?? [])] };
   const { forwardsInterrupts } = program;
   const worlds = program.worlds?.(options, launchOptions)?.map((setting) => [setting]) ?? [[]];

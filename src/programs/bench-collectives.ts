@@ -4,6 +4,7 @@
  */
 import { shareWorld } from "../api/world.ts";
 import { readEnvironment } from "../environment.ts";
+import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
 import type { MeasuredCollectives } from "../execute/rank.ts";
 import type { LaunchOptions } from "../launch/options.ts";
@@ -38,14 +39,9 @@ export async function benchCollectives(options: ProgramArguments): Promise<numbe
     throw new UsageError("--collectives measures what goes on between ranks: start at least two, with -np 2.");
   }
   const { worldSize } = world.engine.settings.identity;
-  const measure = (numBytes: number, numCalls: number): Promise<MeasuredCollectives> =>
-    world.engine.request({ kind: "measure", numBytes, numCalls });
   const sizes: MeasuredSize[] = [];
   for (const bytes of readSizes(options)) {
-    const warmUp = await measure(bytes, 2);
-    const longer = Math.max(warmUp.allReduceNanoseconds, warmUp.halfRoundTripNanoseconds);
-    const numCalls = Math.ceil(Math.min(MOST_CALLS, MEASURED_NANOSECONDS / longer));
-    sizes.push({ bytes, ...(await measure(bytes, numCalls)) });
+    sizes.push({ bytes, ...(await measureSize(world.engine, bytes)) });
   }
   const { transport } = sizes[0]!;
   const rows = sizes.map(({ bytes, allReduceNanoseconds, halfRoundTripNanoseconds }) => ({
@@ -75,6 +71,15 @@ export async function benchCollectives(options: ProgramArguments): Promise<numbe
   }
   console.log("");
   return 0;
+}
+
+/** What the ranks' collectives take with messages of `numBytes`. */
+export async function measureSize(engine: Engine, numBytes: number): Promise<MeasuredCollectives> {
+  const measure = (numCalls: number): Promise<MeasuredCollectives> =>
+    engine.request({ kind: "measure", numBytes, numCalls });
+  const warmUp = await measure(2);
+  const longer = Math.max(warmUp.allReduceNanoseconds, warmUp.halfRoundTripNanoseconds);
+  return measure(Math.ceil(Math.min(MOST_CALLS, MEASURED_NANOSECONDS / longer)));
 }
 
 function readSizes(options: ProgramArguments): number[] {

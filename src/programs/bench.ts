@@ -7,7 +7,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { Generator } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import { native } from "../collective/native.ts";
-import type { StepStatistics } from "../engine/statistics.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { DEFAULT_BLOCK_SIZE } from "../model/compute-type.ts";
@@ -18,17 +17,9 @@ import { benchCollectives, chooseCollectiveWorlds } from "./bench-collectives.ts
 import { BENCH_CONFIGS } from "./bench-configs.ts";
 import { divideDecodeSteps, printStepTable } from "./bench-profile.ts";
 import { describeChromeTrace } from "./chrome-trace.ts";
+import { measureDecode, medianOf, type Measurement } from "./measure-decode.ts";
 import { MODEL_OPTIONS, readCacheLimit, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
-
-/** One measured run of prefill and decode. */
-interface Measurement {
-  readonly prefillTokensPerSecond: number;
-  readonly decodeTokensPerSecond: number;
-  /** Of a decode step's time. */
-  readonly collectiveShare: number;
-  readonly computeShare: number;
-}
 
 export const bench: Program = {
   name: "bench",
@@ -83,10 +74,10 @@ export const bench: Program = {
       newTokens: readCount(options, "new-tokens", 64),
     };
     const numRuns = readCount(options, "repeat", 3);
-    await measure(generator, { promptTokens: sizes.promptTokens, newTokens: 2 }); // warm-up
+    await measureDecode(generator, { promptTokens: sizes.promptTokens, newTokens: 2 }); // warm-up
     const runs: Measurement[] = [];
     for (let run = 0; run < numRuns; run++) {
-      runs.push(await measure(generator, sizes));
+      runs.push(await measureDecode(generator, sizes));
     }
     const { ranks, transfers } = await generator.statistics();
     const report = {
@@ -156,31 +147,6 @@ function readCount(options: ProgramArguments, name: string, standard: number): n
     throw new UsageError(`--${name} expects a whole number of at least 1, received "${readText(options, name)}".`);
   }
   return count;
-}
-
-/** One prompt, then newTokens decode steps; nothing ends the text early. */
-async function measure(generator: Generator, sizes: { promptTokens: number; newTokens: number }): Promise<Measurement> {
-  const { vocabSize } = generator.model.config;
-  const prompt = Array.from({ length: sizes.promptTokens }, (_, index) => (index * 7919) % vocabSize);
-  const before = await generator.statistics();
-  await generator.generateBatch([prompt], {
-    maxLength: sizes.newTokens + 1, // the first new token is the prefill's
-    includePromptInResult: false,
-    endToken: [],
-  });
-  const after = await generator.statistics();
-  const spent = (key: keyof StepStatistics): number => after[key] - before[key];
-  return {
-    prefillTokensPerSecond: spent("prefillTokens") / (spent("prefillNanoseconds") / 1e9),
-    decodeTokensPerSecond: spent("decodeTokens") / (spent("decodeNanoseconds") / 1e9),
-    collectiveShare: spent("decodeCollectiveNanoseconds") / spent("decodeNanoseconds"),
-    computeShare: spent("decodeComputeNanoseconds") / spent("decodeNanoseconds"),
-  };
-}
-
-function medianOf(runs: readonly Measurement[], key: keyof Measurement): number {
-  const sorted = runs.map((run) => run[key]).toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }
 
 function describeReport(report: Record<string, unknown>): string {

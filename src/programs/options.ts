@@ -24,12 +24,12 @@ export interface Program {
   readonly options: Readonly<Record<string, Options>>;
   readonly examples: readonly (readonly [command: string, description: string])[];
   /** Whether -np starts ranks; else it is only a number for the program to compute with. */
-  readonly runsOnRanks: boolean;
+  readonly runsOnRanks: boolean | ((options: ProgramArguments) => boolean);
   /**
    * Finds what is wrong with options, model and prompts without running anything: the process that launches the ranks calls it
    * first, so that a mistake gives one message and no rank.
    */
-  check?(options: ProgramArguments): Promise<void>;
+  check?(options: ProgramArguments, launch: LaunchOptions): Promise<void>;
   /** Where it takes several launches, one after the other: the variable that tells each of them from the others. */
   worlds?(options: ProgramArguments, launch: LaunchOptions): readonly string[] | undefined;
   /** Arguments that the launching process adds for its ranks: what only it can see. */

@@ -1,10 +1,14 @@
-/** `shardrun plan`: how a model would be cut for -np ranks, without starting any. */
+/** `shardrun plan`: how a model would be cut for -np ranks, without starting any; with --predict, how fast it would be. */
 import { checkLoadOptions } from "../api/load.ts";
-import { loadModel } from "../model/model.ts";
+import { UsageError } from "../errors.ts";
+import { loadModel, type Model } from "../model/model.ts";
 import { partition } from "../partition/partition.ts";
 import { printPlan } from "../partition/print.ts";
 import { MODEL_OPTIONS, readComputeOptions, readModelDirectory } from "./model-options.ts";
-import type { Program } from "./options.ts";
+import { checkPredictOptions, predictPlans } from "./plan-predict.ts";
+import { readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
+
+const PREDICT_ONLY = ["link", "one-machine", "intra-threads", "json"];
 
 export const plan: Program = {
   name: "plan",
@@ -13,19 +17,50 @@ export const plan: Program = {
     model: MODEL_OPTIONS.model,
     "compute-type": MODEL_OPTIONS["compute-type"],
     "block-size": MODEL_OPTIONS["block-size"],
+    predict: {
+      type: "boolean",
+      describe: "Instead, measure a decode step on one rank, and tell how fast 1 to -np ranks would be",
+    },
+    link: {
+      ...VALUE,
+      describe: "Of --predict: rate and latency between hosts of one rank each, like 1Gbit,0.2ms [default: measured]",
+    },
+    "one-machine": {
+      type: "boolean",
+      describe: "Of --predict: the hosts share this machine's cores and memory, as containers do",
+    },
+    "intra-threads": MODEL_OPTIONS["intra-threads"],
+    json: { type: "boolean", describe: "Of --predict: print one JSON object" },
   },
   examples: [
     ["$0 plan -np 4 --model DIR", "the partition of a checkpoint over four ranks"],
     ["$0 plan -np 4 --model DIR --compute-type int4", "the same with matrices in 4 bits"],
+    [
+      "$0 plan --predict -np 4 --model DIR --link 1Gbit,0.2ms",
+      "how fast hosts like this one would be, over this network",
+    ],
+    ["$0 plan --predict -np 3 -H hosta:1,hostb:1,hostc:1 --model DIR", "over these hosts' own network"],
   ],
-  runsOnRanks: false,
+  runsOnRanks: (options) => options["predict"] === true && readText(options, "link") === undefined,
+
+  async check(options, { numRanks = 1 }) {
+    checkPredictOptions(options, numRanks);
+    await readModel(options);
+  },
 
   async run(options, { numRanks = 1 }) {
-    const directory = readModelDirectory(options);
-    const compute = readComputeOptions(options);
-    checkLoadOptions(directory, compute);
-    const model = await loadModel(directory, compute);
-    process.stdout.write(`${printPlan(partition(model.graph, { worldSize: numRanks }))}\n`);
+    if (options["predict"] === true) return predictPlans(options, numRanks, () => readModel(options));
+    const stray = PREDICT_ONLY.find((name) => options[name] !== undefined);
+    if (stray !== undefined) throw new UsageError(`--${stray} belongs to --predict.`);
+    const { graph } = await readModel(options);
+    process.stdout.write(`${printPlan(partition(graph, { worldSize: numRanks }))}\n`);
     return 0;
   },
 };
+
+function readModel(options: ProgramArguments): Promise<Model> {
+  const directory = readModelDirectory(options);
+  const compute = readComputeOptions(options);
+  checkLoadOptions(directory, compute);
+  return loadModel(directory, compute);
+}

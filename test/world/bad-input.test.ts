@@ -87,6 +87,12 @@ describe("command line", () => {
       "Writing the graph to /no/such/directory/model.onnx failed: ENOENT: no such file or directory, open '/no/such/directory/model.onnx'.",
     ],
     [["plan", "-np", "2", "--model", "/no/such/model"], 'Model directory "/no/such/model" does not exist.'],
+    [["plan", "--predict"], "--predict expects -np of at least 2: it tells how fast 1 rank to so many would be."],
+    [
+      ["plan", "--predict", "-np", "2", "--link", "fast"],
+      '--link expects a rate and the time of a small message one way, like 1Gbit,0.2ms, received "fast".',
+    ],
+    [["plan", "-np", "2", "--link", "1Gbit,0.2ms"], "--link belongs to --predict."],
   ])("%j", (args, message) => expectRefusal(args, message));
 
   test("a program that does not exist has mpirun's exit code", async () => {
