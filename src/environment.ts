@@ -55,6 +55,8 @@ export interface Environment {
   /** The file descriptor whose closing means that the launcher's agent is gone. */
   readonly agentFd: number | undefined;
   readonly startTimeoutMs: number;
+  /** Columns of the terminal on which the launcher shows what ranks write on standard error; undefined: it is none. */
+  readonly terminalColumns: number | undefined;
   readonly collectives: (typeof COLLECTIVES)[number];
   /** Path of the onnxruntime library to open in place of the one that onnxruntime-node ships. */
   readonly onnxRuntimePath: string | undefined;
@@ -159,6 +161,7 @@ export function readEnvironment(env: Variables = process.env): Environment {
     tls: readTlsFiles(env),
     agentFd: readAgentFd(env),
     startTimeoutMs: readInteger("SHARDRUN_START_TIMEOUT_MS", env, 1) ?? DEFAULT_START_TIMEOUT_MS,
+    terminalColumns: readInteger("SHARDRUN_TERMINAL_COLUMNS", env, 0) || undefined,
     collectives: readCollectives(env),
     onnxRuntimePath: env["SHARDRUN_ONNXRUNTIME"],
     kernels: env["SHARDRUN_KERNELS"] || undefined,

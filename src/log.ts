@@ -19,3 +19,12 @@ export function say(message: string): void {
 export function sayAtOnce(message: string): void {
   writeSync(STDERR_FD, `shardrun: ${message}\n`);
 }
+
+/** Writes a picture of progress from any thread; one for which there is no room is left out, for another follows. */
+export function writeAtOnce(text: string): void {
+  try {
+    writeSync(STDERR_FD, text);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+  }
+}

@@ -22,6 +22,7 @@ import {
   type ToEngine,
 } from "./messages.ts";
 import { Service } from "./service.ts";
+import { drawTransfers } from "./transfer-bars.ts";
 import { connectWorld, type WorldSettings } from "./world.ts";
 
 /** What the script's thread hands over when it starts the engine. */
@@ -55,7 +56,9 @@ if (ownRank === ROOT_RANK) {
 function lead(): void {
   const opened = connectWorld(settings).then(({ membership, ...world }) => {
     tellAgent(RANK_JOINED);
-    const leader = new Leader(new Rank(world), (error) => membership?.reportFailure(ownRank, error.message));
+    const leader = new Leader(new Rank(world, drawTransfers(settings.terminalColumns)), (error) =>
+      membership?.reportFailure(ownRank, error.message),
+    );
     return { service: new Service(leader, post, settings.rankWeights), membership };
   });
   opened.catch(() => undefined); // told to each request

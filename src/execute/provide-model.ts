@@ -28,7 +28,13 @@ export interface HostTransfer extends Transfer {
   readonly host: string;
 }
 
-export type ReportTransfers = (transfers: readonly HostTransfer[]) => void;
+/** Who watches weights go out. */
+export interface TransferWatcher {
+  /** Called after each chunk, with what each host has been sent. */
+  update(transfers: readonly HostTransfer[]): void;
+  /** Called when nothing more is sent, or can be. */
+  end(): void;
+}
 
 export interface ProvidedModel {
   readonly model: Model;
@@ -48,16 +54,16 @@ type MirrorNews = { readonly directory: string } | { readonly error: string };
 /** Other ranks may be reading headers, or fetching for minutes. */
 const PATIENT: CallOptions = { label: "where the model is", timeoutMs: 0 };
 
-/** @param report called on rank 0 as weights go out */
+/** @param watcher of what rank 0 sends; unused elsewhere */
 export async function provideModel(
   world: World,
   specification: ModelSpecification,
-  report: ReportTransfers,
+  watcher: TransferWatcher,
 ): Promise<ProvidedModel> {
   const { rank, worldSize } = world.communicator;
   if (worldSize > 1 && rank !== ROOT_RANK) return findModel(world, specification);
   const loading = loadModel(specification.directory, specification);
-  if (worldSize > 1) return offerModel(world, loading, report);
+  if (worldSize > 1) return offerModel(world, loading, watcher);
   const model = await loading;
   return provide(model, await fingerprintFiles(model.files));
 }
@@ -66,7 +72,7 @@ export async function provideModel(
 async function offerModel(
   { communicator, hosts }: World,
   loading: Promise<Model>,
-  report: ReportTransfers,
+  watcher: TransferWatcher,
 ): Promise<ProvidedModel> {
   const announce = (announcement: Announcement): Promise<Announcement> =>
     broadcastValue(communicator, announcement, ROOT_RANK, PATIENT);
@@ -86,10 +92,11 @@ async function offerModel(
     const withHosts = (transfers: readonly Transfer[]): readonly HostTransfer[] =>
       transfers.map((transfer) => ({ ...transfer, host: hosts[transfer.rank]! }));
     const sent = await serveFiles(communicator, files, [...new Set(fetchers.values())], (transfers) =>
-      report(withHosts(transfers)),
+      watcher.update(withHosts(transfers)),
     );
     return provide(model, offer.files, { transfers: withHosts(sent), check: () => checkUnchanged(offer, model.files) });
   } finally {
+    watcher.end();
     files.close();
   }
 }

@@ -18,7 +18,7 @@ import {
   provideModel,
   type HostTransfer,
   type ProvidedModel,
-  type ReportTransfers,
+  type TransferWatcher,
   type World,
 } from "./provide-model.ts";
 import { ShardModel, type StepResult } from "./shard-model.ts";
@@ -50,13 +50,13 @@ export type LoadOutcome =
 
 export class Rank {
   readonly #world: World;
-  readonly #report: ReportTransfers;
+  readonly #watcher: TransferWatcher;
   readonly #models = new Map<number, LoadedModel>();
 
-  /** @param report called on rank 0 while weights go out to hosts that have none */
-  constructor(world: World, report: ReportTransfers = () => {}) {
+  /** @param watcher of weights that rank 0 sends to hosts that have none */
+  constructor(world: World, watcher: TransferWatcher = { update: () => {}, end: () => {} }) {
     this.#world = world;
-    this.#report = report;
+    this.#watcher = watcher;
   }
 
   get communicator(): Communicator {
@@ -72,7 +72,7 @@ export class Rank {
     let shard: ShardModel | undefined;
     let failure: Error | undefined;
     try {
-      provided = await provideModel(this.#world, specification, this.#report);
+      provided = await provideModel(this.#world, specification, this.#watcher);
       const cache = this.#openCache(specification, provided.fingerprints);
       shard = await ShardModel.create(provided.model, specification, this.communicator, cache);
       provided.check();

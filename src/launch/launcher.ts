@@ -29,6 +29,8 @@ const EXIT_CODE_STOPPED = 1;
 /** 128 + SIGPIPE, what a shell shows for a program whose reader has gone. */
 export const EXIT_CODE_READER_GONE = 141;
 
+/** Of a terminal that does not know its width. */
+const USUAL_COLUMNS = 80;
 const FAILURE_GRACE_MS = 500;
 /** A user who stops a run lets its ranks finish what they are at. */
 const STOP_GRACE_MS = 5000;
@@ -131,6 +133,7 @@ function planJobs(
         ...inherited,
         ...exports.variables,
         ...runVariables(run),
+        SHARDRUN_TERMINAL_COLUMNS: String(terminalColumns(options)),
         ...(isNamed ? { SHARDRUN_INTERFACE: options.interface } : {}),
       },
       addsHostEnvironment: isRemote,
@@ -138,6 +141,11 @@ function planJobs(
       stdinRank: ranks.some(({ rank }) => rank === stdinRank) ? stdinRank : undefined,
     };
   });
+}
+
+/** Of the terminal that shows the ranks' standard error as they write it; 0: there is none. */
+function terminalColumns({ tagOutput, timestampOutput }: LaunchOptions): number {
+  return tagOutput || timestampOutput || !process.stderr.isTTY ? 0 : process.stderr.columns || USUAL_COLUMNS;
 }
 
 /** Each rank's weight, that of its host; undefined where no host that is used has any. */

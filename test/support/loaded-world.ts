@@ -27,7 +27,9 @@ export async function loadWorld(places: readonly Place[], onReport: () => void =
   openRuntime();
   const communicators = await connectWorld(places.length);
   const hosts = places.map(({ host }) => host);
-  const ranks = communicators.map((communicator) => new Rank({ communicator, hosts }, onReport));
+  const ranks = communicators.map(
+    (communicator) => new Rank({ communicator, hosts }, { update: onReport, end: () => {} }),
+  );
   try {
     const outcomes = await Promise.all(
       ranks.map((rank, i) =>

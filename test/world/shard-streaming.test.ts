@@ -90,6 +90,35 @@ describeWithCluster(`a model that lies on one of three hosts (${reason ?? "as ro
     expect(transfersOf(await cluster.run("hosta", bench))).toEqual(all.map((host) => ({ ...host, ...nothing })));
   });
 
+  test("a terminal shows how far each host is; anything else only what came of it", async () => {
+    const options = ["--model", RANDOM_MODEL, "--prompt-ids", "1,2,3", "--max-length", "2", "--quiet"];
+    const command = (cache: string): string[] =>
+      cluster.commandOn("hosta", generate([...THREE_HOSTS, ...options, "-x", `SHARDRUN_CACHE=/tmp/${cache}`]));
+    const quote = (word: string): string => `'${word}'`;
+    cluster.limitRate("hosta", 100);
+    const shown = await new LauncherRun(["script", "-qec", command("shown").map(quote).join(" "), "/dev/null"]).result;
+    const plain = await new LauncherRun(command("plain")).result;
+    cluster.limitRate("hosta", 0);
+    expect([shown.end, plain.end]).toEqual([0, 0]);
+
+    const sent = (host: string): unknown =>
+      expect.stringMatching(
+        new RegExp(`^shardrun: sent [\\d.]+ MB of weights to ${host} in [\\d.]+ s \\([\\d.]+ MB/s\\)\\.$`),
+      );
+    expect(plain.stderr.split("\n")).toEqual([sent("hostb"), sent("hostc"), ""]);
+    for (const host of ["hostb", "hostc"]) {
+      const bar = new RegExp(`${host} \\[(=*)(-*)\\] (\\d+)% of [\\d.]+ MB, [\\d.]+ MB/s`, "g");
+      const drawn = [...shown.stdout.matchAll(bar)];
+      expect(drawn.length).toBeGreaterThan(2);
+      const percentages = drawn.map(([, , , percentage]) => Number(percentage));
+      expect(percentages).toEqual(percentages.toSorted((a, b) => a - b));
+      expect(new Set(drawn.map(([, done = "", rest = ""]) => done.length + rest.length))).toEqual(new Set([24]));
+    }
+    // The bars are wiped before the first line after them.
+    const [, after = ""] = shown.stdout.split("\x1b[0J");
+    expect(after.split("\r\n").slice(0, 2)).toEqual([sent("hostb"), sent("hostc")]);
+  });
+
   test("after a cut cable the next start sends the rest", async () => {
     const options = [
       "--model",
