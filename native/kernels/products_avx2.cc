@@ -13,7 +13,7 @@
 
 namespace shardrun {
 
-namespace {
+namespace avx2 {
 
 #define SHARDRUN_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define SHARDRUN_AVX2_INLINE SHARDRUN_AVX2 inline __attribute__((always_inline))
@@ -202,7 +202,7 @@ void MultiplyTiles(const Product& product, size_t first_tile, size_t last_tile, 
   }
 }
 
-}  // namespace
+}  // namespace avx2
 
 const Kernels kAvx2Kernels = {"avx2",
                               [] {
@@ -210,10 +210,10 @@ const Kernels kAvx2Kernels = {"avx2",
                                        __builtin_cpu_supports("f16c") != 0;
                               },
                               [](const Product& product, size_t first_tile, size_t last_tile) {
-                                MultiplyTiles(product, first_tile, last_tile, kMultiply8);
+                                avx2::MultiplyTiles(product, first_tile, last_tile, avx2::kMultiply8);
                               },
                               [](const Product& product, size_t first_tile, size_t last_tile) {
-                                MultiplyTiles(product, first_tile, last_tile, kMultiply4);
+                                avx2::MultiplyTiles(product, first_tile, last_tile, avx2::kMultiply4);
                               }};
 
 }  // namespace shardrun

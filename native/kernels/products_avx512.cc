@@ -16,7 +16,7 @@
 
 namespace shardrun {
 
-namespace {
+namespace avx512 {
 
 #define SHARDRUN_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define SHARDRUN_AVX512_INLINE SHARDRUN_AVX512 inline __attribute__((always_inline))
@@ -332,14 +332,14 @@ void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
   }
 }
 
-}  // namespace
+}  // namespace avx512
 
 const Kernels kAvx512Kernels = {"avx512vnni",
                                 [] {
                                   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
                                 },
-                                MultiplyInt8, MultiplyInt4};
+                                avx512::MultiplyInt8, avx512::MultiplyInt4};
 
 }  // namespace shardrun
 

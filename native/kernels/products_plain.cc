@@ -8,7 +8,7 @@
 
 namespace shardrun {
 
-namespace {
+namespace plain {
 
 // values: [groups, 4]   groups: [groups, 16, 4]   sums: [16]
 void AddGroups(const int8_t* values, const uint8_t* groups, size_t num_groups, int32_t* sums) {
@@ -100,8 +100,8 @@ void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
   }
 }
 
-}  // namespace
+}  // namespace plain
 
-const Kernels kPlainKernels = {"plain", [] { return true; }, MultiplyInt8, MultiplyInt4};
+const Kernels kPlainKernels = {"plain", [] { return true; }, plain::MultiplyInt8, plain::MultiplyInt4};
 
 }  // namespace shardrun

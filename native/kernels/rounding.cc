@@ -35,7 +35,7 @@ int32_t PlainRoundToInt8(const float* x, size_t count, float factor, int8_t* out
 
 #if defined(__x86_64__)
 
-#define SHARDRUN_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
+#define SHARDRUN_AVX512_ONLY __attribute__((target("avx512f,avx512bw,avx512vl")))
 constexpr size_t kLanes = 16;
 
 bool HasAvx512() {
@@ -49,7 +49,7 @@ __mmask16 MaskOf(size_t i, size_t count) {
   return static_cast<__mmask16>(count - i >= kLanes ? 0xffff : (1U << (count - i)) - 1);
 }
 
-SHARDRUN_AVX512 uint32_t Avx512LargestMagnitude(const float* x, size_t count) {
+SHARDRUN_AVX512_ONLY uint32_t Avx512LargestMagnitude(const float* x, size_t count) {
   __m512i largest = _mm512_setzero_si512();
   for (size_t i = 0; i < count; i += kLanes) {
     const __m512i bits = _mm512_maskz_loadu_epi32(MaskOf(i, count), x + i);
@@ -58,7 +58,7 @@ SHARDRUN_AVX512 uint32_t Avx512LargestMagnitude(const float* x, size_t count) {
   return _mm512_reduce_max_epu32(largest);
 }
 
-SHARDRUN_AVX512 int32_t Avx512RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
+SHARDRUN_AVX512_ONLY int32_t Avx512RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
   __m512i sums = _mm512_setzero_si512();
   for (size_t i = 0; i < count; i += kLanes) {
     const __mmask16 mask = MaskOf(i, count);
