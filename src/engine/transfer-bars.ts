@@ -2,11 +2,15 @@
  * Progress bars for weights on their way to other hosts: what was sent so far comes in; a line per host with a bar and a rate is
  * drawn on the launcher's terminal, and wiped when all is sent.
  */
+import { createRequire } from "node:module";
 import { Writable } from "node:stream";
-import cliProgress from "cli-progress";
+import type { MultiBar, SingleBar } from "cli-progress";
 import type { HostTransfer, TransferWatcher } from "../execute/provide-model.ts";
 import { writeAtOnce } from "../log.ts";
 import { formatByteSize } from "../shards/cache-settings.ts";
+
+/** Where nothing is sent, a start need not wait for the 16 ms that the library takes to load. */
+const loadLibrary = createRequire(import.meta.url);
 
 const FORMAT = "{host} [{bar}] {percentage}% of {size}, {rate}/s";
 const BAR_COLUMNS = 24;
@@ -28,16 +32,17 @@ export function drawTransfers(columns: number | undefined): TransferWatcher {
 }
 
 class TransferBars {
-  readonly #bars: cliProgress.MultiBar;
-  readonly #ofHost = new Map<string, cliProgress.SingleBar>();
+  readonly #bars: MultiBar;
+  readonly #ofHost = new Map<string, SingleBar>();
 
   constructor(columns: number) {
     const stream = Object.assign(new Writable({ decodeStrings: false, write: writeToTerminal }), {
       isTTY: true,
       columns,
     });
+    const library = loadLibrary("cli-progress") as { readonly MultiBar: typeof MultiBar };
     // Lines are cut instead of the terminal's wrapping being turned off, which a run that dies would leave so.
-    this.#bars = new cliProgress.MultiBar({
+    this.#bars = new library.MultiBar({
       stream,
       format: FORMAT,
       barsize: BAR_COLUMNS,
