@@ -127,7 +127,8 @@ async function measureStep(options: ProgramArguments, numThreads: number): Promi
       newTokens: Math.max(2, Math.min(SIZES.newTokens, Math.floor(generator.maxContext / 2) - 1)),
     };
     const runs: Measurement[] = [];
-    for (let run = 0; run <= NUM_RUNS; run++) runs.push(await measureDecode(generator, sizes));
+    const numRuns = loading?.profile === true ? 1 : NUM_RUNS;
+    for (let run = 0; run <= numRuns; run++) runs.push(await measureDecode(generator, sizes));
     return use(generator, runs.slice(1)); // the first warms up
   }
 }
