@@ -101,7 +101,9 @@ describeWithCluster(`engines on two hosts (${reason ?? "as root"})`, () => {
       "import os",
       'names = ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"]',
       'names += ["VIRTUAL_ENV_PROMPT", "VIRTUAL_ENV", "LD_LIBRARY_PATH"]',
-      'print(*[os.environ.get(name) for name in names], os.uname().nodename, "/extra" in os.environ["PATH"], flush=True)',
+      'words = [str(os.environ.get(name)) for name in names] + [os.uname().nodename, str("/extra" in os.environ["PATH"])]',
+      // In one piece: mpirun mixes the lines of ranks that write theirs in several.
+      'os.write(1, (" ".join(words) + chr(10)).encode())',
     ].join("\n");
     await Promise.all(["hosta", "hostb"].map((host) => on(host, `echo '${program}' > /tmp/script.py`)));
     const variables = [
