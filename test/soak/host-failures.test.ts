@@ -1,14 +1,12 @@
 /** The failures on several hosts of docs/failures.md, each twenty times; prints the table of that page. */
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { HOST_FAILURES, type HostFailureResult, runHostFailure } from "../support/host-failures.ts";
 
 const NUM_REPEATS = Number(process.env["SHARDRUN_TEST_REPEATS"] ?? 20);
 const LIMIT_MS = 600_000;
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
 
-describeWithCluster(`six ranks on three hosts, each failure ${NUM_REPEATS} times (${reason ?? "as root"})`, () => {
+describeWithCluster(`six ranks on three hosts, each failure ${NUM_REPEATS} times`, () => {
   let cluster: Cluster;
   const rows = ["| what happens | median ms | slowest ms | exit code | left over |", "| --- | --- | --- | --- | --- |"];
   beforeAll(async () => {

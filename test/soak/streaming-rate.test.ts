@@ -3,8 +3,8 @@
  * Prints the line of docs/performance.md.
  */
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { COMMAND } from "../support/run-shardrun.ts";
 
 const NUM_ROUNDS = Number(process.env["SHARDRUN_TEST_REPEATS"] ?? 5);
@@ -15,10 +15,8 @@ const DIST = join(import.meta.dirname, "../../dist");
 const MODEL = "/home/shardrun/model";
 const CACHE = "/tmp/cache";
 const PORT = 7000;
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
 
-describeWithCluster(`two hosts, of which one has the model (${reason ?? "as root"})`, () => {
+describeWithCluster("two hosts, of which one has the model", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: 2 });

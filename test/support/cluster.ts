@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { describe } from "@jest/globals";
 import type { LiveProcess } from "./launcher.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -61,6 +62,13 @@ export interface Cluster {
 export function whyNoCluster(): string | undefined {
   const { status, stdout, stderr } = spawnSync("bash", [SCRIPT, "check"], { encoding: "utf8" });
   return status === 0 ? undefined : stdout.trim() || stderr.trim() || "needs bash";
+}
+
+/** Tests that need a cluster; where there can be none, or `lack` says what else is missing, they are skipped, and the name says why. */
+export function describeWithCluster(name: string, tests: () => void, lack?: string): void {
+  const whyNot = whyNoCluster() ?? lack;
+  if (whyNot === undefined) describe(`${name} (as root)`, tests);
+  else describe.skip(`${name} (${whyNot})`, tests);
 }
 
 /** Starts hosts, once no other test has a cluster. @throws when they do not come up */

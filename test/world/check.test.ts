@@ -1,8 +1,8 @@
 /** shardrun check on real hosts: every fault that can be made there is made, found on its host alone, and gone when mended. */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { runLauncher } from "../support/launcher.ts";
 import { runShardrun } from "../support/run-shardrun.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
@@ -12,8 +12,6 @@ const MODEL = join(ROOT, "models/demo-stories");
 const HOSTS = ["hosta", "hostb", "hostc"] as const;
 
 const directory = useTemporaryDirectory();
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
 
 interface Checked {
   readonly exitCode: unknown;
@@ -45,7 +43,7 @@ test("this host alone", async () => {
   }
 });
 
-describeWithCluster(`check (${reason ?? "as root"})`, () => {
+describeWithCluster("check", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: HOSTS.length, directories: [directory] });

@@ -1,11 +1,8 @@
 /** The cluster that tests of several hosts stand on: what it promises about hosts, their files, their cables and its end. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
-
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 
 /** Listens on its port 4000, answers each connection's bytes with their number, then ends. */
 const RECEIVER = `
@@ -49,7 +46,7 @@ async function sendBytes(cluster: Cluster, from: string, to: string, numBytes: n
   return { received: received!, elapsedMs: elapsedMs! };
 }
 
-describeWithCluster(`a cluster of three hosts (${reason ?? "as root"})`, () => {
+describeWithCluster("a cluster of three hosts", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: 3 });
@@ -156,7 +153,7 @@ describeWithCluster(`a cluster of three hosts (${reason ?? "as root"})`, () => {
   });
 });
 
-describeWithCluster(`the end of a cluster (${reason ?? "as root"})`, () => {
+describeWithCluster("the end of a cluster", () => {
   test(
     "nothing is left, whatever ran on it; a second one waits for the first",
     async () => {

@@ -1,12 +1,9 @@
 /** Parts of a run on three hosts are lost: the first cause is named, everything else ends soon, everywhere, with mpirun's exit code. */
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { HOST_FAILURES, runHostFailure } from "../support/host-failures.ts";
 
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
-
-describeWithCluster(`six ranks on three hosts (${reason ?? "as root"})`, () => {
+describeWithCluster("six ranks on three hosts", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: 3 });

@@ -2,8 +2,8 @@
 import { mkdirSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { execFileSync } from "node:child_process";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { runLauncher, type RunSettings } from "../support/launcher.ts";
 import { COMMAND, runNode } from "../support/run-shardrun.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
@@ -14,10 +14,8 @@ const COPIES = "/home/shardrun/.cache/shardrun/installations";
 const COPYING = /^shardrun: copying shardrun \d+\.\d+\.\d+-[0-9a-f]{16} \(\d+ MiB\) to host (host[ab])\.$/;
 
 const directory = useTemporaryDirectory();
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
 
-describeWithCluster(`--push (${reason ?? "as root"})`, () => {
+describeWithCluster("--push", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: 2 });

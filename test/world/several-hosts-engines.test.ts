@@ -5,13 +5,13 @@
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import {
   type Cluster,
   CLUSTER_START_LIMIT_MS,
+  describeWithCluster,
   type HostResult,
   startCluster,
-  whyNoCluster,
 } from "../support/cluster.ts";
 import { COMMAND, runNode } from "../support/run-shardrun.ts";
 import { startSlurm, whyNoSlurm } from "../support/slurm.ts";
@@ -21,15 +21,13 @@ const HOSTFILE = "/tmp/hosts";
 const SHARDRUN = [process.execPath, COMMAND];
 const MPIRUN = ["mpirun", "--allow-run-as-root"];
 
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
 const hasMpirun = spawnSync("mpirun", ["--version"]).status === 0;
 const testWithMpirun = hasMpirun ? test : test.skip;
 const testWithPython = spawnSync("/usr/bin/python3", ["--version"]).status === 0 && hasMpirun ? test : test.skip;
 const slurmReason = whyNoSlurm();
 const testWithSlurm = slurmReason === undefined ? test : test.skip;
 
-describeWithCluster(`engines on two hosts (${reason ?? "as root"})`, () => {
+describeWithCluster("engines on two hosts", () => {
   let cluster: Cluster;
   let answer: string;
   /** What ranks on several hosts must be told by whoever does not start them with shardrun. */

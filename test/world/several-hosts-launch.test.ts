@@ -5,7 +5,7 @@ import { availableParallelism, hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { type LauncherRun, type LiveProcess, runLauncher, type RunResult, startLauncher } from "../support/launcher.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
 
@@ -16,8 +16,6 @@ const LAUNCHER_ADDRESS = "198.18.77.254";
 const LIMIT_MS = 10_000;
 
 const directory = useTemporaryDirectory();
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
 let cluster: Cluster;
 
 /** The options by which ssh finds the hosts; every rank is given a mark by which the launcher's tests find it. */
@@ -62,7 +60,7 @@ async function startStubborn(): Promise<LauncherRun> {
   return started;
 }
 
-describeWithCluster(`several hosts (${reason ?? "as root"})`, () => {
+describeWithCluster("several hosts", () => {
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: HOSTS.length, directories: [directory] });
     const config = readFileSync(cluster.sshConfigFile, "utf8");

@@ -1,7 +1,7 @@
 /** Three hosts with two ranks each, started over ssh from the first: the same answer as one rank's. */
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Cluster, CLUSTER_START_LIMIT_MS, startCluster, whyNoCluster } from "../support/cluster.ts";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { LauncherRun } from "../support/launcher.ts";
 import { COMMAND, runNode } from "../support/run-shardrun.ts";
 
@@ -9,10 +9,7 @@ const GENERATE = join(import.meta.dirname, "../../scripts/generate.mjs");
 const MODEL = join(import.meta.dirname, "../../models/demo-stories");
 const SIX_RANKS = [COMMAND, "-np", "6", "-H", "hosta:2,hostb:2,hostc:2"];
 
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
-
-describeWithCluster(`three hosts (${reason ?? "as root"})`, () => {
+describeWithCluster("three hosts", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: 3 });

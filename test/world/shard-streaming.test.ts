@@ -1,12 +1,12 @@
 /** Three hosts of which only the first has the model: the answer is one rank's, and no byte of a weight is sent twice. */
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import {
   type Cluster,
   CLUSTER_START_LIMIT_MS,
+  describeWithCluster,
   type HostResult,
   startCluster,
-  whyNoCluster,
 } from "../support/cluster.ts";
 import { LauncherRun } from "../support/launcher.ts";
 import { COMMAND } from "../support/run-shardrun.ts";
@@ -28,10 +28,7 @@ const RANDOM_CONFIG = {
   max_position_embeddings: 256,
 };
 
-const reason = whyNoCluster();
-const describeWithCluster = reason === undefined ? describe : describe.skip;
-
-describeWithCluster(`a model that lies on one of three hosts (${reason ?? "as root"})`, () => {
+describeWithCluster("a model that lies on one of three hosts", () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster({ numHosts: 3 });
