@@ -53,6 +53,13 @@ export const bench: Program = {
   ],
   runsOnRanks: true,
 
+  check(options) {
+    readSizes(options);
+    const name = readText(options, "config");
+    if (name !== undefined) readShape(name);
+    return Promise.resolve();
+  },
+
   worlds: (options, launch) => (options["collectives"] === true ? chooseCollectiveWorlds(launch) : undefined),
 
   async run(options) {
@@ -69,11 +76,7 @@ export const bench: Program = {
     const started = performance.now();
     await using generator = await Generator.load(directory, loadOptions);
     const loadSeconds = (performance.now() - started) / 1000;
-    const sizes = {
-      promptTokens: readCount(options, "prompt-tokens", 128),
-      newTokens: readCount(options, "new-tokens", 64),
-    };
-    const numRuns = readCount(options, "repeat", 3);
+    const { numRuns, ...sizes } = readSizes(options);
     await measureDecode(generator, { promptTokens: sizes.promptTokens, newTokens: 2 }); // warm-up
     const runs: Measurement[] = [];
     for (let run = 0; run < numRuns; run++) {
@@ -115,7 +118,7 @@ async function chooseModel(options: ProgramArguments): Promise<string> {
   if (name === undefined) {
     return readModelDirectory(options);
   }
-  const config = BENCH_CONFIGS[name] ?? readConfigFile(name);
+  const config = readShape(name);
   const checkpoint = planRandomCheckpoint(`--config ${name}`, config);
   const key = createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
   const entry = await new Cache(readCacheSettings(readCacheLimit(options)), native().lockFile).openOrMake(
@@ -130,6 +133,11 @@ async function chooseModel(options: ProgramArguments): Promise<string> {
   return entry.directory;
 }
 
+/** A named shape, or what a config.json says. */
+function readShape(name: string): Record<string, unknown> {
+  return BENCH_CONFIGS[name] ?? readConfigFile(name);
+}
+
 function readConfigFile(file: string): Record<string, unknown> {
   try {
     return JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
@@ -139,6 +147,14 @@ function readConfigFile(file: string): Record<string, unknown> {
       { cause },
     );
   }
+}
+
+function readSizes(options: ProgramArguments) {
+  return {
+    promptTokens: readCount(options, "prompt-tokens", 128),
+    newTokens: readCount(options, "new-tokens", 64),
+    numRuns: readCount(options, "repeat", 3),
+  };
 }
 
 function readCount(options: ProgramArguments, name: string, standard: number): number {
