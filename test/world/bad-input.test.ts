@@ -42,6 +42,11 @@ describe("command line", () => {
   const numCores = availableParallelism();
 
   test.each<[args: string[], message: string]>([
+    [["bench", "-np", "2", "--new-tokens", "0"], '--new-tokens expects a whole number of at least 1, received "0".'],
+    [
+      ["bench", "-np", "2", "--config", "llama-9b"],
+      "--config expects llama-160m, llama-1b, llama-7b, smollm2-135m or a config.json, received \"llama-9b\": ENOENT: no such file or directory, open 'llama-9b'.",
+    ],
     [["generate", "-np", "0"], '-np expects the number of ranks, a whole number of at least 1, received "0".'],
     [
       ["-np", "x", "node", "script.mjs"],

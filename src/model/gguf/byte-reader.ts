@@ -23,7 +23,9 @@ export class ByteReader implements Disposable {
     try {
       this.#descriptor = openSync(file, "r");
     } catch (cause) {
-      throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}.`, { cause });
+      throw new ModelError(`Reading "${file}" failed: ${(cause as Error).message}. Check the path of the model.`, {
+        cause,
+      });
     }
     this.fileBytes = fstatSync(this.#descriptor).size;
   }

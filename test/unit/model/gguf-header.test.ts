@@ -74,7 +74,7 @@ describe("a file that is none", () => {
   test("missing", () => {
     const missing = join(root, "absent.gguf");
     expect(() => readGgufHeader(missing)).toThrow(
-      `Reading "${missing}" failed: ENOENT: no such file or directory, open '${missing}'.`,
+      `Reading "${missing}" failed: ENOENT: no such file or directory, open '${missing}'. Check the path of the model.`,
     );
   });
 
