@@ -58,12 +58,12 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
   }
   await program.check?.(options, launchOptions);
   const command = { entry: "cli.js", words: [program.name, ...args, ...(program.rankArguments?.() ?? [])] };
-  const { forwardsInterrupts } = program;
+  const { prompt } = program;
   const worlds = program.worlds?.(options, launchOptions)?.map((setting) => [setting]) ?? [[]];
   let exitCode = 0;
   for (const settings of worlds) {
     exitCode ||= await launch(
-      { ...launchOptions, numRanks, forwardsInterrupts, exports: [...launchOptions.exports, ...settings] },
+      { ...launchOptions, numRanks, prompt, exports: [...launchOptions.exports, ...settings] },
       command,
     );
   }

@@ -183,7 +183,9 @@ class Run {
       fileFailed: ({ message }) => this.#stop({ exitCode: EXIT_CODE_STOPPED, message }, FAILURE_GRACE_MS),
     });
     const reader = jobs.find(({ stdinRank }) => stdinRank !== undefined);
-    this.#stdin = reader && new StdinFeed(process.stdin, agents.agentOf(reader.host));
+    const { prompt } = options;
+    const dialogue = prompt === undefined ? undefined : { prompt, interrupt: () => void agents.signal("SIGINT") };
+    this.#stdin = reader && new StdinFeed(process.stdin, agents.agentOf(reader.host), dialogue);
     agents.start(jobs, {
       refused: (refusal) => {
         this.#refusal ??= refusal;
@@ -217,7 +219,7 @@ class Run {
       forward: (signal: NodeJS.Signals) => this.#agents.signal(signal),
       resumed: () => this.#stdin?.start(),
     };
-    const stopForwarding = forwardSignals(actions, this.#options.forwardsInterrupts);
+    const stopForwarding = forwardSignals(actions, this.#options.prompt !== undefined);
     const timer = this.#startTimer();
     const agentFailure = await this.#agents.gone();
     clearTimeout(timer);

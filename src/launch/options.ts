@@ -45,8 +45,11 @@ export interface LaunchOptions {
   readonly tls?: TlsFiles;
   readonly bindTo: BindTo;
   readonly reportBindings: boolean;
-  /** SIGINT goes on to the ranks, which know what to do with it; else it ends them. */
-  readonly forwardsInterrupts?: boolean | undefined;
+  /**
+   * Set when the ranks hold a conversation: what they write where a line is awaited. Lines typed at a terminal are edited here,
+   * and an interrupt goes on to the ranks, which know what to do with it; else it ends them.
+   */
+  readonly prompt?: string | undefined;
 }
 
 /** What the launcher's own command line asks for. */

@@ -3,40 +3,73 @@
  * rank has taken the last, so that a rank that does not read holds back the writer and not our memory.
  */
 import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { PassThrough, type Readable } from "node:stream";
 import type { AgentConnection } from "./agent-connection.ts";
+
+/** How a person at a terminal is answered. */
+export interface Dialogue {
+  /** What stands before the line that is being typed; the rank writes it. */
+  readonly prompt: string;
+  /** What Ctrl-C does. */
+  readonly interrupt: () => void;
+}
 
 export class StdinFeed {
   readonly #input: NodeJS.ReadStream;
   readonly #agent: AgentConnection;
-  #isOpen = false;
+  readonly #dialogue: Dialogue | undefined;
+  /** Undefined until it is read, and afterwards. */
+  #chunks: Readable | undefined;
 
-  constructor(input: NodeJS.ReadStream, agent: AgentConnection) {
+  /** @param dialogue with it, a terminal's input is read line by line, each edited before it is sent */
+  constructor(input: NodeJS.ReadStream, agent: AgentConnection, dialogue?: Dialogue) {
     this.#input = input;
     this.#agent = agent;
+    this.#dialogue = dialogue;
   }
 
   /** Begins to read, unless that would stop us: a terminal's input belongs to the job in its foreground. */
   start(): void {
-    if (this.#isOpen || (this.#input.isTTY && !isInForeground())) return;
-    this.#isOpen = true;
-    this.#input.on("data", (chunk: Buffer) => {
-      this.#input.pause();
+    if (this.#chunks !== undefined || (this.#input.isTTY && !isInForeground())) return;
+    const isTyped = this.#input.isTTY && this.#dialogue !== undefined;
+    const chunks = isTyped ? readTypedLines(this.#input, this.#dialogue) : this.#input;
+    chunks.on("data", (chunk: Buffer) => {
+      chunks.pause();
       this.#agent.writeStdin(chunk);
     });
-    this.#input.on("end", () => this.#agent.endStdin());
-    this.#input.on("error", () => this.#agent.endStdin());
+    chunks.on("end", () => this.#agent.endStdin());
+    chunks.on("error", () => this.#agent.endStdin());
+    this.#chunks = chunks;
   }
 
   /** The rank has taken the last chunk. */
   next(): void {
-    if (this.#isOpen) this.#input.resume();
+    this.#chunks?.resume();
   }
 
   /** Reads no more, so that the launcher can end. */
   stop(): void {
-    if (this.#isOpen) this.#input.destroy();
-    this.#isOpen = false;
+    this.#chunks?.destroy();
+    this.#chunks = undefined;
   }
+}
+
+/**
+ * The keys of a terminal as lines. Ctrl-C is then a key like any other, and no signal to all that stands between the terminal and
+ * us, such as npx and its shell, which would end of it.
+ */
+function readTypedLines(terminal: NodeJS.ReadStream, { prompt, interrupt }: Dialogue): Readable {
+  const lines = new PassThrough();
+  const editor = createInterface({ input: terminal, output: process.stdout, terminal: true, prompt });
+  editor.on("line", (line) => lines.write(`${line}\n`));
+  editor.on("SIGINT", interrupt);
+  editor.on("close", () => lines.end());
+  lines.on("close", () => {
+    editor.close();
+    terminal.destroy();
+  });
+  return lines;
 }
 
 /** Whether this process is in the foreground of its terminal; the kernel stops a background process that reads. */

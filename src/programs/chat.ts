@@ -15,7 +15,7 @@ import { DECODING_OPTIONS, readDecoding } from "./decoding.ts";
 import { MODEL_OPTIONS, readLoadOptions, readModelDirectory } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program } from "./options.ts";
 
-const PROMPT_SIGN = "> ";
+const PROMPT = "> ";
 const COMMANDS = "/reset begins anew, /exit ends; Ctrl-C stops an answer.";
 
 export const chat: Program = {
@@ -29,7 +29,7 @@ export const chat: Program = {
     ...DECODING_OPTIONS,
     interactive: {
       type: "boolean",
-      describe: `Write "${PROMPT_SIGN}" where a message is awaited [default: in a terminal]`,
+      describe: `Write "${PROMPT}" where a message is awaited [default: in a terminal]`,
     },
   },
   examples: [
@@ -37,7 +37,7 @@ export const chat: Program = {
     ['echo "What is 2 + 2?" | $0 chat --model DIR', "one message, one answer"],
   ],
   runsOnRanks: true,
-  forwardsInterrupts: true,
+  prompt: PROMPT,
 
   async check(options) {
     const directory = readModelDirectory(options);
@@ -119,7 +119,7 @@ class Terminal {
     // In a terminal of its own, readline takes the keys one by one and gives Ctrl-C as an event; else it is a signal.
     const output = process.stdin.isTTY ? process.stdout : undefined;
     this.#readline = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY });
-    this.#readline.setPrompt(PROMPT_SIGN);
+    this.#readline.setPrompt(PROMPT);
     this.#readline.on("line", (line) => {
       this.#lines.push(line);
       this.#wake();
@@ -136,7 +136,7 @@ class Terminal {
   async nextLine(): Promise<string | undefined> {
     if (this.isInteractive && this.#isOpen && this.#lines.length === 0) {
       if (process.stdin.isTTY) this.#readline.prompt();
-      else process.stdout.write(PROMPT_SIGN);
+      else process.stdout.write(PROMPT);
     }
     while (this.#lines.length === 0 && this.#isOpen) {
       await new Promise<void>((resolve) => (this.#wake = resolve));

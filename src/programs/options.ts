@@ -34,8 +34,8 @@ export interface Program {
   worlds?(options: ProgramArguments, launch: LaunchOptions): readonly string[] | undefined;
   /** Arguments that the launching process adds for its ranks: what only it can see. */
   rankArguments?(): readonly string[];
-  /** Ctrl-C is the program's own business, and ends no ranks. */
-  readonly forwardsInterrupts?: boolean;
+  /** What a conversation writes where a line is awaited; Ctrl-C is then the program's own business, and ends no ranks. */
+  readonly prompt?: string;
   /** Runs on every rank; resolves to the exit code. */
   run(options: ProgramArguments, launch: LaunchOptions): Promise<number>;
 }

@@ -5,6 +5,7 @@
 #   cluster.sh check                   says why there can be no cluster here and exits with 1, else says nothing
 #   cluster.sh hold N [DIRECTORY...]   starts hosta, hostb, ... with these directories read-only at the same paths, prints "ready",
 #                                      and takes everything down at the end of its standard input
+#   cluster.sh parts                   names what is up, a line for each namespace, interface, mount and first process
 #   cluster.sh down                    takes down what a killed "hold" has left
 #   cluster.sh partition HOST [PEER]   pulls HOST's cable, or cuts it off from PEER alone: no packet, no reset
 #   cluster.sh heal HOST [PEER]        puts it back
@@ -44,6 +45,11 @@ check() {
     ip link add cable0 type veth peer name cable1
     tc qdisc add dev cable0 root tbf rate 1mbit burst 64kb latency 50ms' 2>&1) ||
     { echo "this machine lacks namespaces, overlayfs, bridges or traffic limits: ${output//$'\n'/ }"; return 1; }
+}
+
+parts() {
+  { ip netns; ip -brief link; cat /proc/mounts; ps -eo args; } |
+    grep -E '^shardrun(0|-host)|shardrun-cluster /run|boot-host\.sh' | grep -v grep || true
 }
 
 down() {
@@ -126,11 +132,14 @@ hold() {
   shift
   exec 9> "$LOCK"
   flock 9
+  local found
+  found=$(parts)
   down
   trap down EXIT
   trap 'exit 143' TERM
   trap 'exit 130' INT
   make_common
+  echo "$found" > "$DIRECTORY/found"
   for i in $(seq "$num_hosts"); do connect "$(name "$i")"; done
   for i in $(seq "$num_hosts"); do boot "$(name "$i")" "$@"; done
   for i in $(seq "$num_hosts"); do await "$(name "$i")"; done
@@ -173,6 +182,6 @@ rate() {
 }
 
 case ${1:-} in
-  check | hold | down | partition | heal | rate) "$@" ;;
+  check | hold | parts | down | partition | heal | rate) "$@" ;;
   *) sed -n '2,/^set/{/^#/p}' "$0" >&2; exit 2 ;;
 esac

@@ -41,6 +41,10 @@ export interface HostResult {
 export interface Cluster {
   /** hosta, hostb, ...: names that the hosts know, and `sshConfigFile` does. */
   readonly hosts: readonly ClusterHost[];
+  /** What this machine has of it, a line for each namespace, interface, mount and first process. */
+  parts(): string;
+  /** As `parts`, before this one was started: what another had left. */
+  readonly found: string;
   /** For `ssh -F` on this machine; on the hosts ssh needs no options. */
   readonly sshConfigFile: string;
   /** The command line that runs `command` on a host, in the working directory of the checkout. */
@@ -136,6 +140,8 @@ export async function startCluster({ numHosts, directories = [] }: ClusterOption
   const steer = (...args: string[]) => void execFileSync("bash", [SCRIPT, ...args]);
   return {
     hosts,
+    parts: () => execFileSync("bash", [SCRIPT, "parts"], { encoding: "utf8" }),
+    found: readFileSync(join(DIRECTORY, "found"), "utf8").trim(),
     sshConfigFile: join(DIRECTORY, "ssh_config"),
     commandOn,
     run,

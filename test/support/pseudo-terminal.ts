@@ -1,4 +1,7 @@
-/** Runs a command in a terminal of its own (util-linux's script makes it), types into it, and reads what appears there. */
+/**
+ * Runs a command in a terminal of its own (util-linux's script makes it), types into it, and reads what appears there. A shell waits
+ * for the command, as it does under npx: what the terminal signals to its foreground, both get.
+ */
 import { spawn } from "node:child_process";
 
 /** Keys with a meaning for the terminal. */
@@ -15,8 +18,8 @@ export class PseudoTerminal {
 
   constructor(command: readonly string[]) {
     const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-    this.#script = spawn("script", ["--quiet", "--return", "--command", quoted, "/dev/null"], {
-      env: { ...process.env, NODE_OPTIONS: "", TERM: "dumb" },
+    this.#script = spawn("script", ["--quiet", "--return", "--command", `${quoted}; exit $?`, "/dev/null"], {
+      env: { ...process.env, NODE_OPTIONS: "", TERM: "dumb", SHELL: "/bin/sh" },
     });
     this.#script.stdout.setEncoding("utf8").on("data", (text: string) => (this.output += text));
     this.ended = new Promise((resolve) => this.#script.on("close", resolve));
