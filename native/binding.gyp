@@ -46,6 +46,7 @@
         "onnxruntime/session.cc",
         "binding/environment.cc",
         "binding/errors.cc",
+        "binding/external_memory.cc",
         "binding/task_promise.cc",
         "binding/arguments.cc",
         "binding/memory_binding.cc",

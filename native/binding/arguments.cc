@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "external_memory.h"
+
 namespace shardrun {
 
 namespace {
@@ -14,10 +16,8 @@ Napi::Value ToJs(Napi::Env env, const std::vector<int64_t>& shape) {
 
 Napi::ArrayBuffer ToJs(Napi::Env env, std::unique_ptr<uint8_t[]> data, size_t num_bytes) {
   if (num_bytes == 0) return Napi::ArrayBuffer::New(env, 0);
-  const auto free = [](Napi::Env, void* memory) { delete[] static_cast<uint8_t*>(memory); };
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, data.get(), num_bytes, free);
-  static_cast<void>(data.release());
-  return buffer;
+  const std::shared_ptr<uint8_t[]> shared = std::move(data);
+  return NewArrayBuffer(env, shared.get(), num_bytes, shared);
 }
 
 }  // namespace
@@ -31,6 +31,7 @@ ort::TensorView TensorOf(const Napi::Object& object) {
   Napi::Uint8Array data = object.Get("data").As<Napi::Uint8Array>();
   view.data = data.Data();
   view.num_bytes = data.ByteLength();
+  view.owner = OwnerOf(view.data);
   return view;
 }
 

@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "environment.h"
 #include "errors.h"
+#include "external_memory.h"
 
 namespace shardrun {
 
@@ -106,13 +107,10 @@ Napi::Value MapFile(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
   const auto offset = static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
   const auto num_bytes = static_cast<uint64_t>(info[2].As<Napi::Number>().Int64Value());
-  auto file = ThrowingJsErrors(env, [&] { return std::make_unique<ort::MappedFile>(path, offset, num_bytes); });
+  auto file = ThrowingJsErrors(env, [&] { return std::make_shared<ort::MappedFile>(path, offset, num_bytes); });
   if (num_bytes == 0) return Napi::Uint8Array::New(env, 0);
-  const auto unmap = [](Napi::Env, void*, ort::MappedFile* mapped) { delete mapped; };
-  const Napi::ArrayBuffer buffer =
-      Napi::ArrayBuffer::New(env, file->mapping(), file->mapping_bytes(), unmap, file.get());
-  const size_t lead_bytes = file.release()->lead_bytes();
-  return Napi::Uint8Array::New(env, num_bytes, buffer, lead_bytes);
+  const Napi::ArrayBuffer buffer = NewArrayBuffer(env, file->mapping(), file->mapping_bytes(), file);
+  return Napi::Uint8Array::New(env, num_bytes, buffer, file->lead_bytes());
 }
 
 }  // namespace

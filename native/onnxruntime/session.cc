@@ -128,7 +128,8 @@ SharedPrepackedWeights MakePrepackedWeights() {
 GraphSession::GraphSession(const SessionConfig& config)
     : communicator_(config.communicator),
       prepacked_weights_(config.prepacked_weights ? config.prepacked_weights : MakePrepackedWeights()),
-      weights_(MakeValues(config.weights)),
+      weight_views_(config.weights),
+      weights_(MakeValues(weight_views_)),
       collective_state_{communicator_.get()},
       product_state_{config.intra_threads},
       ops_(MakeOps(&collective_state_, &product_state_)) {

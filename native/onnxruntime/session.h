@@ -27,7 +27,7 @@ SharedPrepackedWeights MakePrepackedWeights();
 struct SessionConfig {
   const void* model = nullptr;  // ONNX; read only while the session is created
   size_t model_bytes = 0;
-  std::vector<TensorView> weights;  // of the shapes that the model declares; their memory must outlive the session
+  std::vector<TensorView> weights;  // of the shapes that the model declares; they outlive the session
   int intra_threads = 1;
   SharedPrepackedWeights prepacked_weights;  // null: the session's own
   std::shared_ptr<Communicator> communicator;
@@ -72,6 +72,7 @@ class GraphSession {
   // In the order in which they must outlive each other.
   std::shared_ptr<Communicator> communicator_;
   SharedPrepackedWeights prepacked_weights_;
+  const std::vector<TensorView> weight_views_;
   std::vector<OwnedValue> weights_;
   CollectiveState collective_state_;
   ProductState product_state_;

@@ -19,6 +19,7 @@ struct TensorView {
   std::vector<int64_t> shape;
   void* data = nullptr;
   size_t num_bytes = 0;
+  std::shared_ptr<void> owner;  // keeps `data` where it is; null: someone else sees to that
 };
 
 // An output of a run, in memory of its own.

@@ -1,7 +1,11 @@
 /**
  * Sessions whose process or thread ends without closing them; run as: node session-lifetime.mjs MODE. The ends: "script" (the script
- * is over), "exit" (process.exit during a run), "terminate" (worker.terminate during a run), "workers" (two threads at work at once).
+ * is over), "exit" (process.exit during a run), "terminate" (worker.terminate during a run), "exit around" (process.exit during a
+ * worker's run), "workers" (two threads at work at once).
  */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 import { native } from "../../dist/collective/native.js";
 import { findRuntimeLibrary } from "../../dist/collective/runtime-library.js";
@@ -9,23 +13,47 @@ import { encodeModel } from "../../dist/model/onnx-format.js";
 
 const NUM_ELEMENTS = 1 << 20;
 
-// x: [C]   y: [C], a long way from x
+// x: [C]   w: [C], zeros   y: [C], a long way from x, past w at every step
 function encodeLongGraph() {
+  const shape = [NUM_ELEMENTS];
   const names = ["x", ...Array.from({ length: 200 }, (_, i) => `h${i}`), "y"];
   return encodeModel({
     name: "long",
     inputs: [{ name: "x", dataType: "float32", shape: ["C"] }],
     outputs: [{ name: "y", dataType: "float32", shape: ["C"] }],
-    nodes: names.slice(1).map((output, i) => ({
-      name: output,
-      opType: "Tanh",
-      domain: "",
-      inputs: [names[i]],
-      outputs: [output],
-      attributes: {},
-    })),
-    weights: new Map(),
+    nodes: names.slice(1).flatMap((output, i) => [
+      {
+        name: `${output}.tanh`,
+        opType: "Tanh",
+        domain: "",
+        inputs: [names[i]],
+        outputs: [`${output}.tanh`],
+        attributes: {},
+      },
+      { name: output, opType: "Add", domain: "", inputs: [`${output}.tanh`, "w"], outputs: [output], attributes: {} },
+    ]),
+    weights: new Map([
+      [
+        "w",
+        {
+          name: "w",
+          dataType: "float32",
+          shape,
+          source: { kind: "file", file: "", offset: 0, dataType: "float32", shape },
+        },
+      ],
+    ]),
   });
+}
+
+/** Weights as a model file gives them: mapped, and unmapped when JavaScript lets go of them. */
+function mapZeros() {
+  const directory = mkdtempSync(join(tmpdir(), "shardrun-test-"));
+  const path = join(directory, "zeros");
+  writeFileSync(path, new Uint8Array(NUM_ELEMENTS * 4));
+  const data = native().mapFile(path, 0, NUM_ELEMENTS * 4);
+  rmSync(directory, { recursive: true });
+  return data;
 }
 
 /** Starts runs of a session that nobody closes; resolves when the first has ended and the next is under way. */
@@ -42,7 +70,7 @@ async function leaveRunning() {
   });
   const session = await native().createSession({
     model: encodeLongGraph(),
-    weights: [],
+    weights: [{ name: "w", dataType: "float32", shape: [NUM_ELEMENTS], data: mapZeros() }],
     intraThreads: 2,
     communicator,
   });
@@ -72,5 +100,6 @@ if (!isMainThread) {
   const ended = workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
   await Promise.all(running);
   if (mode === "terminate") await workers[0].terminate();
+  if (mode === "exit around") process.exit(3);
   console.log((await Promise.all(ended)).join());
 }

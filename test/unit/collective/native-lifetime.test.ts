@@ -6,6 +6,7 @@ test.each([
   ["script", 0, "running\n"],
   ["exit", 3, "running\n"],
   ["terminate", 0, "1\n"],
+  ["exit around", 3, ""],
   ["workers", 0, "0,0\n"],
 ])("%s", (mode, code, output) => {
   for (let i = 0; i < 3; ++i) {
