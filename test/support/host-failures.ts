@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Cluster } from "./cluster.ts";
-import { LauncherRun, type LiveProcess } from "./launcher.ts";
+import { killAll, LauncherRun, type LiveProcess } from "./launcher.ts";
 import { COMMAND } from "./run-shardrun.ts";
 
 const SCRIPT = join(import.meta.dirname, "../world/scripts/failing.mjs");
@@ -98,7 +98,7 @@ export const HOST_FAILURES: Readonly<Record<string, HostFailure>> = {
   "a host loses its power": {
     scenario: "generating",
     cut: ["hostb"],
-    act: (cluster) => ourProcesses(cluster, "hostb").forEach(({ pid }) => process.kill(pid, "SIGKILL")),
+    act: (cluster) => killAll(ourProcesses(cluster, "hostb")),
     cause: /^shardrun: the connection to the agent of host hostb broke before its ranks had ended/m,
     end: 1,
     limitMs: 3000,
@@ -140,10 +140,19 @@ export const HOST_FAILURES: Readonly<Record<string, HostFailure>> = {
 
 /** Runs six ranks until one failure has ended them; a pulled cable is put back. */
 export async function runHostFailure(cluster: Cluster, failure: HostFailure): Promise<HostFailureResult> {
-  const { scenario, options = [], cut, act } = failure;
+  const { scenario, options = [] } = failure;
   const launch = [COMMAND, "-np", "6", "-H", "hosta:2,hostb:2,hostc:2", ...options, process.execPath, SCRIPT, scenario];
   const run = new LauncherRun(cluster.commandOn("hosta", [process.execPath, ...launch]));
   await run.waitForOutput("now\n");
+  try {
+    return await measureEnd(cluster, run, failure);
+  } finally {
+    if (failure.cut !== undefined) cluster.heal(...failure.cut);
+  }
+}
+
+/** Makes the failure happen and waits for the end. */
+async function measureEnd(cluster: Cluster, run: LauncherRun, { cut, act }: HostFailure): Promise<HostFailureResult> {
   const running = () => cluster.hosts.flatMap(({ name }) => ourProcesses(cluster, name));
   const startMs = performance.now();
   if (cut !== undefined) cluster.partition(...cut);
@@ -151,11 +160,10 @@ export async function runHostFailure(cluster: Cluster, failure: HostFailure): Pr
   while (running().length > 0 && performance.now() - startMs < LIMIT_MS) await delay(POLL_MS);
   const elapsedMs = Math.round(performance.now() - startMs);
   const left = running().map(({ command }) => command);
-  for (const { pid } of running()) process.kill(pid, "SIGKILL");
+  killAll(running());
   for (const { name } of cluster.hosts) {
     left.push(...(await cluster.run(name, ["ls", "/dev/shm"])).stdout.split("\n").filter((file) => file !== ""));
   }
-  if (cut !== undefined) cluster.heal(...cut);
   const { end, stderr } = await run.result;
   return { elapsedMs, end, stderr, left };
 }

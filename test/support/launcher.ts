@@ -35,16 +35,26 @@ export interface LiveProcess {
 const runs: LauncherRun[] = [];
 
 afterEach(() => {
-  for (const run of runs.splice(0)) {
-    for (const { pid } of run.processes()) process.kill(pid, "SIGKILL");
-  }
+  for (const run of runs.splice(0)) killAll(run.processes());
 });
+
+/** Kills what still lives of these. */
+export function killAll(processes: readonly LiveProcess[]): void {
+  for (const { pid } of processes) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+}
 
 export class LauncherRun {
   readonly child: ChildProcessWithoutNullStreams;
   /** Resolves when the launcher has ended and its output has been read. */
   readonly result: Promise<RunResult>;
   readonly #mark = randomUUID();
+  #hasEnded = false;
   #stdout = "";
   #stderr = "";
 
@@ -62,6 +72,7 @@ export class LauncherRun {
     this.result = new Promise((resolve) => {
       this.child.once("close", (code, signal) => {
         const elapsedMs = performance.now() - startMs;
+        this.#hasEnded = true;
         resolve({ end: signal ?? code ?? -1, stdout: this.#stdout, stderr: this.#stderr, elapsedMs });
       });
     });
@@ -75,7 +86,7 @@ export class LauncherRun {
   /** Waits until the launcher's output holds `text` so many times. */
   async waitForOutput(text: string, times = 1): Promise<void> {
     while (this.#stdout.split(text).length <= times) {
-      if (this.child.exitCode !== null) throw new Error(`ended without "${text}": ${this.#stdout}${this.#stderr}`);
+      if (this.#hasEnded) throw new Error(`ended without "${text}": ${this.#stdout}${this.#stderr}`);
       await delay(5);
     }
   }
