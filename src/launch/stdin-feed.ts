@@ -3,9 +3,9 @@
  * rank has taken the last, so that a rank that does not read holds back the writer and not our memory.
  */
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { PassThrough, type Readable } from "node:stream";
 import type { AgentConnection } from "./agent-connection.ts";
+import { editLines } from "./line-editor.ts";
 
 /** How a person at a terminal is answered. */
 export interface Dialogue {
@@ -55,13 +55,10 @@ export class StdinFeed {
   }
 }
 
-/**
- * The keys of a terminal as lines. Ctrl-C is then a key like any other, and no signal to all that stands between the terminal and
- * us, such as npx and its shell, which would end of it.
- */
+/** What is typed, line by line. */
 function readTypedLines(terminal: NodeJS.ReadStream, { prompt, interrupt }: Dialogue): Readable {
   const lines = new PassThrough();
-  const editor = createInterface({ input: terminal, output: process.stdout, terminal: true, prompt });
+  const editor = editLines(terminal, prompt);
   editor.on("line", (line) => lines.write(`${line}\n`));
   editor.on("SIGINT", interrupt);
   editor.on("close", () => lines.end());

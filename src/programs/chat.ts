@@ -8,6 +8,7 @@ import { resolveGenerationOptions, resolveMaxContext } from "../api/inputs.ts";
 import { checkLoadOptions } from "../api/load.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import { ROOT_RANK } from "../environment.ts";
+import { editLines } from "../launch/line-editor.ts";
 import { beginChat } from "../model/chat-template.ts";
 import { chatEndTokens, loadModel } from "../model/model.ts";
 import { Conversation } from "./conversation.ts";
@@ -116,10 +117,10 @@ class Terminal {
 
   constructor(isInteractive: boolean) {
     this.isInteractive = isInteractive;
-    // In a terminal of its own, readline takes the keys one by one and gives Ctrl-C as an event; else it is a signal.
-    const output = process.stdin.isTTY ? process.stdout : undefined;
-    this.#readline = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY });
-    this.#readline.setPrompt(PROMPT);
+    // In a terminal, Ctrl-C is a key; else it is a signal.
+    this.#readline = process.stdin.isTTY
+      ? editLines(process.stdin, PROMPT)
+      : createInterface({ input: process.stdin, terminal: false });
     this.#readline.on("line", (line) => {
       this.#lines.push(line);
       this.#wake();

@@ -7,6 +7,11 @@ import { spawn } from "node:child_process";
 /** Keys with a meaning for the terminal. */
 export const CTRL_C = "\u0003";
 export const CTRL_D = "\u0004";
+export const CTRL_BACKSLASH = "\u001c";
+export const UP = "\u001b[A";
+
+/** Of what has appeared, in the error of a wait in vain. */
+const SHOWN_CHARACTERS = 1000;
 
 export class PseudoTerminal {
   /** All that has appeared. */
@@ -16,10 +21,11 @@ export class PseudoTerminal {
   readonly #script;
   #read = 0;
 
-  constructor(command: readonly string[]) {
+  /** @param type of the terminal: a dumb one shows what a program prints and nothing else */
+  constructor(command: readonly string[], type: "dumb" | "xterm" = "dumb") {
     const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
     this.#script = spawn("script", ["--quiet", "--return", "--command", `${quoted}; exit $?`, "/dev/null"], {
-      env: { ...process.env, NODE_OPTIONS: "", TERM: "dumb", SHELL: "/bin/sh" },
+      env: { ...process.env, NODE_OPTIONS: "", TERM: type, SHELL: "/bin/sh" },
     });
     this.#script.stdout.setEncoding("utf8").on("data", (text: string) => (this.output += text));
     this.ended = new Promise((resolve) => this.#script.on("close", resolve));
@@ -40,7 +46,7 @@ export class PseudoTerminal {
         return;
       }
       if (performance.now() > deadline)
-        throw new Error(`${String(text)} did not appear in: ${JSON.stringify(this.output)}`);
+        throw new Error(`${String(text)} did not appear in: ${JSON.stringify(this.output.slice(-SHOWN_CHARACTERS))}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

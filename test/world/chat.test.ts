@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import { spawnSync } from "node:child_process";
 import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CTRL_C, CTRL_D, PseudoTerminal } from "../support/pseudo-terminal.ts";
+import { CTRL_BACKSLASH, CTRL_C, CTRL_D, PseudoTerminal, UP } from "../support/pseudo-terminal.ts";
 import { COMMAND, runShardrun } from "../support/run-shardrun.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
 import { TINY_LLAMA, writeCheckpoint } from "../support/write-checkpoint.ts";
@@ -121,11 +121,10 @@ const hasScript = spawnSync("script", ["--version"]).status === 0;
   let last: PseudoTerminal | undefined;
   afterEach(() => last?.kill());
 
-  const start = (numRanks: number) =>
-    (last = new PseudoTerminal([
-      ...[process.execPath, COMMAND, "chat", "-np", String(numRanks), "--model", chatterbox],
-      ...["--min-length", "25000"],
-    ]));
+  const start = (numRanks: number, type?: "xterm") => {
+    const command = [process.execPath, COMMAND, "chat", "-np", String(numRanks), "--model", chatterbox];
+    return (last = new PseudoTerminal([...command, "--min-length", "25000"], type));
+  };
 
   test.each([1, 2])("%i ranks: Ctrl-C stops an answer and not the program, Ctrl-D ends it", async (numRanks) => {
     const terminal = start(numRanks);
@@ -145,5 +144,22 @@ const hasScript = spawnSync("script", ["--version"]).status === 0;
     await terminal.waitFor("> ");
     terminal.type(CTRL_C);
     expect(await terminal.ended).toBe(0);
+  });
+
+  test.each([
+    [1, 128 + 15],
+    [2, 1],
+  ])("%i ranks: arrow keys bring a line back; Ctrl-\\ ends all at once", async (numRanks, exitCode) => {
+    const terminal = start(numRanks, "xterm");
+    await terminal.waitFor("> ");
+    terminal.type("/what\n");
+    await terminal.waitFor("There is no /what");
+    await terminal.waitFor("> ");
+    terminal.type(`${UP}ever\n`);
+    await terminal.waitFor("There is no /whatever");
+    terminal.type("Hello\n");
+    await terminal.waitFor(/Hello\s.{20}/s);
+    terminal.type(CTRL_BACKSLASH);
+    expect(await terminal.ended).toBe(exitCode);
   });
 });
