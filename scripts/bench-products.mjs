@@ -1,5 +1,6 @@
-// Measures products with quantised weights: shardrun's own beside those of onnxruntime, in sessions of the same onnxruntime.
+// Measures products with packed weights: shardrun's own beside those of onnxruntime, in sessions of the same onnxruntime.
 //     npm run bench:products -- [--model llama-1b] [--threads 1] [--rows 1,128] [--rounds 5] [--kernels avx2]
+//         [--types float32]
 //
 // Each contender's session holds the products of several layers, so many that the weights of llama-1b do not stay in the cache; one
 // run computes them all, once. The contenders take turns, and the table has the median round: milliseconds per layer, operations
@@ -18,6 +19,7 @@ const { values: options } = parseArgs({
     rows: { type: "string", default: "1,128" },
     rounds: { type: "string", default: "5" },
     kernels: { type: "string" },
+    types: { type: "string", default: "int8,int4" },
   },
 });
 
@@ -75,21 +77,30 @@ function pack(layout) {
     numThreads: availableParallelism(),
     source,
   };
-  if (layout.bits === 4) native().packInt4(target);
+  if (layout.bits === 32) native().packFloat32(target);
+  else if (layout.bits === 4) native().packInt4(target);
   else native().packInt8({ ...target, maxima: new Float32Array(outFeatures).fill(0.5) });
   return weight("uint8", [packed.length], packed);
 }
 
-function quantizedMatMul(layout) {
+function packedProduct(layout) {
   const names = { bits: "bits", outFeatures: "out_features", inFeatures: "in_features", blockSize: "block_size" };
   const attributes = Object.entries(names).flatMap(([key, name]) => (key in layout ? [[name, layout[key]]] : []));
   if (layout.bits === 4) attributes.push(["has_minimum", 0], ["in_offset", 0]);
-  return { opType: "QuantizedMatMul", domain: "shardrun", attributes, weights: [pack(layout)] };
+  const opType = layout.bits === 32 ? "PackedMatMul" : "QuantizedMatMul";
+  return { opType, domain: "shardrun", attributes, weights: [pack(layout)] };
 }
 
 /** name -> the node of one product, with its weights. */
 const CONTENDERS = {
-  "int8 shardrun": (inFeatures, outFeatures) => quantizedMatMul({ bits: 8, outFeatures, inFeatures }),
+  "float32 shardrun": (inFeatures, outFeatures) => packedProduct({ bits: 32, outFeatures, inFeatures }),
+  "float32 FusedMatMul": (inFeatures, outFeatures) => ({
+    opType: "FusedMatMul",
+    domain: "com.microsoft",
+    attributes: [["transB", 1]],
+    weights: [weight("float32", [outFeatures, inFeatures], scales(outFeatures * inFeatures))],
+  }),
+  "int8 shardrun": (inFeatures, outFeatures) => packedProduct({ bits: 8, outFeatures, inFeatures }),
   "int8 DynamicQuantizeMatMul": (inFeatures, outFeatures) => ({
     opType: "DynamicQuantizeMatMul",
     domain: "com.microsoft",
@@ -100,7 +111,7 @@ const CONTENDERS = {
     ],
   }),
   "int4 shardrun": (inFeatures, outFeatures) =>
-    quantizedMatMul({ bits: 4, outFeatures, inFeatures, blockSize: BLOCK_SIZE, hasMinimum: false, inOffset: 0 }),
+    packedProduct({ bits: 4, outFeatures, inFeatures, blockSize: BLOCK_SIZE, hasMinimum: false, inOffset: 0 }),
   "int4 MatMulNBits": (inFeatures, outFeatures) => ({
     opType: "MatMulNBits",
     domain: "com.microsoft",
@@ -172,7 +183,9 @@ const communicator = await native().connect(undefined, {
   peers: [{ rank: 0, host: "localhost", address: "" }],
 });
 const contenders = [];
-for (const name of Object.keys(CONTENDERS)) contenders.push(await createContender(name, communicator));
+const types = options.types.split(",");
+const names = Object.keys(CONTENDERS).filter((name) => types.includes(name.split(" ")[0]));
+for (const name of names) contenders.push(await createContender(name, communicator));
 const rowCounts = options.rows.split(",").map(Number);
 for (let round = 0; round <= Number(options.rounds); round++) {
   for (const rows of rowCounts) {

@@ -108,6 +108,16 @@ void RunAbsoluteMaxima(const Napi::CallbackInfo& info) {
   });
 }
 
+void RunPackFloat32(const Napi::CallbackInfo& info) {
+  const Napi::Object options = info[0].As<Napi::Object>();
+  ThrowingJsErrors(info.Env(), [&] {
+    Destination destination(options);
+    const FloatMatrix source = FloatMatrixOf(options.Get("source").As<Napi::Object>(), destination.num_outputs);
+    CheckColumns(source.num_columns, destination.layout.in_features, destination.layout.in_features);
+    PackFloat32(destination.target(), source, &destination.threads);
+  });
+}
+
 void RunPackInt8(const Napi::CallbackInfo& info) {
   const Napi::Object options = info[0].As<Napi::Object>();
   ThrowingJsErrors(info.Env(), [&] {
@@ -169,6 +179,7 @@ void RunChooseKernels(const Napi::CallbackInfo& info) {
 void RegisterKernels(Napi::Env env, Napi::Object exports) {
   exports.Set("packedWeightBytes", Napi::Function::New(env, PackedWeightBytes));
   exports.Set("absoluteMaxima", Napi::Function::New(env, RunAbsoluteMaxima));
+  exports.Set("packFloat32", Napi::Function::New(env, RunPackFloat32));
   exports.Set("packInt8", Napi::Function::New(env, RunPackInt8));
   exports.Set("packInt4", Napi::Function::New(env, RunPackInt4));
   exports.Set("packInt4Values", Napi::Function::New(env, RunPackInt4Values));

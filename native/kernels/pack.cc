@@ -128,6 +128,16 @@ void AbsoluteMaxima(const FloatMatrix& source, size_t num_rows, float* maxima, T
   });
 }
 
+void PackFloat32(const PackTarget& target, const FloatMatrix& source, Threads* threads) {
+  ForEachRow(target, source.num_columns, threads, [&](size_t row, float* floats, uint8_t*) {
+    ReadRow(source, row, floats);
+    uint8_t* out = TileOf(target, row) + PlaceInTile(target, row) * sizeof(float);
+    for (size_t i = 0; i < target.layout.in_features; ++i) {
+      std::memcpy(out + i * kTileOutputs * sizeof(float), floats + i, sizeof(float));
+    }
+  });
+}
+
 void PackInt8(const PackTarget& target, const FloatMatrix& source, const float* maxima, Threads* threads) {
   ForEachRow(target, source.num_columns, threads, [&](size_t row, float* floats, uint8_t* values) {
     ReadRow(source, row, floats);

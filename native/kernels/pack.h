@@ -1,4 +1,5 @@
-// Makes packed weights (packed_weight.h): matrices of floats are quantised, or given values are put in their places.
+// Makes packed weights (packed_weight.h): matrices of floats are quantised or rearranged, or given values are put in
+// their places.
 //
 // All functions fill output features [first_output, first_output + num_outputs) of a packed weight from as many rows,
 // so that a weight can be packed part by part (q|k|v, or as it is read). Different parts may be packed at once.
@@ -34,6 +35,9 @@ void AbsoluteMaxima(const FloatMatrix& source, size_t num_rows, float* maxima, T
 // 8 bits. source: [num_outputs, in_features]   maxima: [num_outputs], of the whole rows of which source may be a part;
 // the scales are these / 127.
 void PackInt8(const PackTarget& target, const FloatMatrix& source, const float* maxima, Threads* threads);
+
+// 32 bits: the floats as they are. source: [num_outputs, in_features]
+void PackFloat32(const PackTarget& target, const FloatMatrix& source, Threads* threads);
 
 // 4 bits, quantised here: per block scale = its value of largest magnitude / -8, rounded to float16, so that this
 // value becomes q = 0. source: [num_outputs, columns], whole blocks: it begins with the in_offset inputs of the first

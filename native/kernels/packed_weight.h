@@ -1,4 +1,4 @@
-// How a quantised weight lies in memory: one blob, the same on every CPU, read as it is from a file.
+// How a packed weight lies in memory: one blob, the same on every CPU, read as it is from a file.
 //
 // A weight is a matrix [out_features, in_features]. 16 output features are a tile, and a tile is contiguous: a product
 // of one row streams it from front to back. Inside, 4 inputs of each of the 16 outputs make a group of 64 values
@@ -10,6 +10,8 @@
 //            minimum = -8 * scale
 //            tile: scales float16 [blocks][16] | minima the same, if any | groups uint8 [in_features / 8][64], each
 //            value of one group in the lower half of a byte, of the next group in the upper half
+//
+//   32 bits  tile: float32 [in_features][16], the weights as they are
 //
 // Each part of a tile begins at a multiple of 64 bytes. What fills up the last tile, group or block is never used: the
 // activations there are 0. The same holds for in_offset, the inputs of the first block that belong to another rank.
@@ -27,7 +29,7 @@ inline constexpr size_t kGroupBytes = kTileOutputs * kGroupInputs;
 inline constexpr size_t kRowBlock = 32;
 
 struct PackedLayout {
-  int bits = 8;  // 8 or 4
+  int bits = 8;  // 8, 4 or 32
   size_t out_features = 0;
   size_t in_features = 0;
   size_t block_size = 0;  // of 4 bits: a multiple of 32

@@ -54,9 +54,11 @@ void ChooseKernels(const std::string& name) {
               "This CPU has no kernels \"" + name + "\": set SHARDRUN_KERNELS to one of " + supported + ".");
 }
 
-void Multiply(const Product& product, Threads* threads) {
-  const Kernels& kernels = ChosenKernels();
-  const auto multiply = product.layout.bits == 8 ? kernels.multiply_int8 : kernels.multiply_int4;
+namespace {
+
+// Shares the tiles of a product among threads.
+template <typename AnyProduct>
+void MultiplyWith(void (*multiply)(const AnyProduct&, size_t, size_t), const AnyProduct& product, Threads* threads) {
   const size_t num_tiles = product.layout.num_tiles();
   const size_t num_units = (num_tiles + kUnitTiles - 1) / kUnitTiles;
   const auto num_threads = static_cast<size_t>(threads->count());
@@ -64,6 +66,17 @@ void Multiply(const Product& product, Threads* threads) {
   const size_t num_tasks = std::min(num_units, num_threads * kTasksPerThread);
   const auto first_tile = [&](size_t task) { return std::min(num_tiles, task * num_units / num_tasks * kUnitTiles); };
   threads->Run(num_tasks, [&](size_t task) { multiply(product, first_tile(task), first_tile(task + 1)); });
+}
+
+}  // namespace
+
+void Multiply(const Product& product, Threads* threads) {
+  const Kernels& kernels = ChosenKernels();
+  MultiplyWith(product.layout.bits == 8 ? kernels.multiply_int8 : kernels.multiply_int4, product, threads);
+}
+
+void Multiply(const FloatProduct& product, Threads* threads) {
+  MultiplyWith(ChosenKernels().multiply_float32, product, threads);
 }
 
 void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const float* maxima,

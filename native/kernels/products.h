@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "float_products.h"
 #include "packed_weight.h"
 #include "quantised_rows.h"
 
@@ -31,6 +32,7 @@ struct Kernels {
   bool (*is_supported)();
   void (*multiply_int8)(const Product&, size_t first_tile, size_t last_tile);
   void (*multiply_int4)(const Product&, size_t first_tile, size_t last_tile);
+  void (*multiply_float32)(const FloatProduct&, size_t first_tile, size_t last_tile);
 };
 
 extern const Kernels kPlainKernels;
@@ -48,6 +50,7 @@ void ChooseKernels(const std::string& name);
 
 // The whole product, on all threads.
 void Multiply(const Product& product, Threads* threads);
+void Multiply(const FloatProduct& product, Threads* threads);
 
 // y = float(sum) * (maximum / 127 * output's scale), the second half of a product of 8 bits.
 // sums, y: [num_rows, out_features]   maxima: [num_rows]

@@ -94,12 +94,29 @@ class PackedKernel : public Kernel {
 
   const PackedLayout& layout() const { return layout_; }
   QuantisedRows& rows() { return state_.rows; }
+  FloatRows& float_rows() { return state_.float_rows; }
   SessionThreads threads(const KernelContext* context) const { return {state_.num_threads, context}; }
 
  private:
   ProductState& state_;
   const std::string what_;
   const PackedLayout layout_;
+};
+
+class PackedMatMulKernel : public PackedKernel {
+ public:
+  PackedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("PackedMatMul", state, info) {}
+
+  void Compute(KernelContext* context) override {
+    TypedShape typed;
+    const Value* x = ReadRows(context, 0, layout().in_features, &typed);
+    const uint8_t* weight = ReadWeight(context, 1);
+    auto* y = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
+    SessionThreads pool = threads(context);
+    float_rows().Arrange(static_cast<const float*>(MutableData(x)), CountRows(typed.shape), layout().in_features,
+                         &pool);
+    Multiply(FloatProduct{layout(), weight, float_rows(), y}, &pool);
+  }
 };
 
 class QuantizedMatMulKernel : public PackedKernel {
@@ -113,7 +130,7 @@ class QuantizedMatMulKernel : public PackedKernel {
     auto* y = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
     SessionThreads pool = threads(context);
     rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), CountRows(typed.shape), nullptr, &pool);
-    Multiply({layout(), weight, rows(), y, nullptr}, &pool);
+    Multiply(Product{layout(), weight, rows(), y, nullptr}, &pool);
   }
 };
 
@@ -130,7 +147,7 @@ class IntegerMatMulKernel : public PackedKernel {
     auto* sums = static_cast<int32_t*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
     SessionThreads pool = threads(context);
     rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), num_rows, maxima, &pool);
-    Multiply({layout(), weight, rows(), nullptr, sums}, &pool);
+    Multiply(Product{layout(), weight, rows(), nullptr, sums}, &pool);
   }
 };
 
@@ -170,6 +187,8 @@ std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state) {
   std::vector<std::unique_ptr<Op>> ops;
   const auto add = [&](auto... arguments) { ops.push_back(std::make_unique<Op>(arguments...)); };
   using Parameters = std::vector<Parameter>;
+  add("PackedMatMul", Parameters{floats, packed}, Parameters{floats}, InferOutFeatures,
+      [state](const KernelInfo* info) { return std::make_unique<PackedMatMulKernel>(state, info); });
   add("QuantizedMatMul", Parameters{floats, packed}, Parameters{floats}, InferOutFeatures,
       [state](const KernelInfo* info) { return std::make_unique<QuantizedMatMulKernel>(state, info); });
   add("RowMaximum", Parameters{floats}, Parameters{floats}, InferOneColumn,

@@ -1,5 +1,6 @@
 // The custom ops of domain "shardrun", version 1, that multiply with packed weights (kernels/packed_weight.h):
 //
+//   PackedMatMul(x [..., K], weight) -> y [..., N]         the weight has 32 bits; else as the next
 //   QuantizedMatMul(x [..., K], weight) -> y [..., N]      x, y: float32; weight: uint8, the packed bytes
 //   RowMaximum(x [..., K]) -> maximum [..., 1]             float32, the largest absolute value of each row
 //   IntegerMatMul(x [..., K], maximum [..., 1], weight) -> sums int32 [..., N]
@@ -8,14 +9,15 @@
 // The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: RowMaximum, AllReduce max,
 // IntegerMatMul, AllReduce sum, Rescale. The bits of y are those of one rank, as integers have no rounding.
 //
-// Attributes, of all but RowMaximum: bits (8 or 4; 8 for the last two), in_features (K), out_features (N); with 4 bits
-// also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
+// Attributes, of all but RowMaximum: bits (32; 8 or 4; 8 for the last two), in_features (K), out_features (N); with 4
+// bits also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "../kernels/float_rows.h"
 #include "../kernels/quantised_rows.h"
 #include "custom_op.h"
 
@@ -24,7 +26,8 @@ namespace shardrun::ort {
 // What the kernels of one session share. One run at a time uses it.
 struct ProductState {
   int num_threads;          // of the session's pool
-  QuantisedRows rows = {};  // scratch
+  QuantisedRows rows = {};  // scratch, as the next
+  FloatRows float_rows = {};
 };
 
 // `state` must outlive them.

@@ -218,12 +218,13 @@ export interface FileLock {
 }
 
 /**
- * A quantised weight [outFeatures, inFeatures] as the ops of domain `shardrun` read it, one blob of bytes that is the same on every CPU:
- * QuantizedMatMul(x, weight), IntegerMatMul(x, maximum, weight), Rescale(sums, maximum, weight), see native/onnxruntime/product_ops.h.
+ * A weight [outFeatures, inFeatures] as the ops of domain `shardrun` read it, one blob of bytes that is the same on every CPU:
+ * PackedMatMul(x, weight) of 32 bits; QuantizedMatMul(x, weight), IntegerMatMul(x, maximum, weight), Rescale(sums, maximum, weight), see native/onnxruntime/product_ops.h.
  * Their attributes have these values under the names bits, in_features, out_features, block_size, has_minimum (0 or 1), in_offset.
  * @see native/kernels/packed_weight.h for the bytes
  */
 export type PackedLayout =
+  | { readonly bits: 32; readonly outFeatures: number; readonly inFeatures: number }
   | { readonly bits: 8; readonly outFeatures: number; readonly inFeatures: number }
   | {
       readonly bits: 4;
@@ -277,13 +278,15 @@ export interface NativeAddon {
    */
   readonly lockFile: (path: string, kind: "shared" | "exclusive") => FileLock | undefined;
   packedWeightBytes(layout: PackedLayout): number;
-  /** maxima: [numRows], receives the largest absolute value of each row. Runs on the caller's thread and others, as do the next three. */
+  /** maxima: [numRows], receives the largest absolute value of each row. Runs on the caller's thread and others, as do the next four. */
   absoluteMaxima(options: {
     readonly source: FloatMatrix;
     readonly numRows: number;
     readonly maxima: Float32Array;
     readonly numThreads: number;
   }): void;
+  /** Rearranges. source: [numOutputs, inFeatures] */
+  packFloat32(options: PackTarget & { readonly source: FloatMatrix }): void;
   /**
    * Quantises to 8 bits, scale = maximum / 127. source: [numOutputs, inFeatures]; maxima: [numOutputs], those of the whole rows, of which
    * source may be the columns of one rank.

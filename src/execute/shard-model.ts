@@ -10,6 +10,7 @@ import { ExecutionError, InternalError } from "../errors.ts";
 import type { Graph } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
 import { encodeModel } from "../model/onnx-format.ts";
+import { packFloatProducts } from "../model/packed-products.ts";
 import { partition } from "../partition/partition.ts";
 import { shardGraph } from "../partition/shard-graph.ts";
 import type { Plan } from "../partition/plan.ts";
@@ -86,8 +87,10 @@ export class ShardModel {
   ): Promise<ShardModel> {
     const { rank, worldSize } = communicator;
     const plan = planShards(model, specification, worldSize);
-    const graph = shardGraph(model.graph, plan, rank);
     const addon = native();
+    const shard = shardGraph(model.graph, plan, rank);
+    // Plain C++ is slower than onnxruntime.
+    const graph = addon.supportedKernels().length > 1 ? packFloatProducts(shard) : shard;
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);
     const profiler = specification.profile ? new Profiler() : undefined;
     const session = await addon.createSession({

@@ -97,9 +97,12 @@ export type WeightSource =
   /** The runs of `of` along `axis`, in this order (padding of head_dim, permutations). */
   | { readonly kind: "take"; readonly of: WeightSource; readonly axis: number; readonly runs: readonly Run[] };
 
-/** How a matrix is quantised into the packed form of native/kernels. Scales are those of the whole matrix, whatever part is packed. */
+/**
+ * How a matrix is brought into the packed form of native/kernels: as it is (32 bits), or quantised. Scales are those of the whole matrix,
+ * whatever part is packed.
+ */
 export interface Packing {
-  readonly bits: 8 | 4;
+  readonly bits: 32 | 8 | 4;
   /** Of 4 bits: inputs that share a scale. 8 bits have one scale per output. */
   readonly blockSize: number;
   /** Of 4 bits: the source holds blocks of this type, which are kept as they are. */

@@ -16,7 +16,7 @@ export function packedLayoutOf({ name, shape, packing }: Weight): PackedLayout |
   if (packing === undefined) return undefined;
   const [outFeatures, inFeatures] = shape as [number, number];
   const { bits, blockSize, stored, inputs } = packing;
-  if (bits === 8) return { bits, outFeatures, inFeatures };
+  if (bits !== 4) return { bits, outFeatures, inFeatures };
   if (inputs.length > 1) {
     throw new InternalError(`Weight "${name}" packs ${inputs.length} stretches of inputs; blocks need a single one.`);
   }
@@ -31,6 +31,7 @@ export function countPackedBytes(layout: PackedLayout): number {
 
 /** A tile: scales, minima and values of 16 outputs, each part padded to 64 bytes. */
 function countTileBytes(layout: PackedLayout): number {
+  if (layout.bits === 32) return layout.inFeatures * TILE_OUTPUTS * DATA_TYPE_BYTES.float32;
   if (layout.bits === 8) {
     return TILE_OUTPUTS * DATA_TYPE_BYTES.float32 + roundUp(layout.inFeatures, GROUP_INPUTS) * TILE_OUTPUTS;
   }

@@ -2,7 +2,7 @@
  * The plan: for every weight how it is cut, for every value how it lies, where a collective goes.
  * Data only: partition.ts makes it, shard-graph.ts turns it into one rank's graph, print.ts shows it to people.
  */
-import type { DataType, Dimension, GraphNode, Weight } from "../model/graph.ts";
+import type { DataType, Dimension, GraphNode, Packing, Weight } from "../model/graph.ts";
 import { takeFromWeight } from "../model/packed-layout.ts";
 import { countIndices, type Stretch } from "./runs.ts";
 
@@ -34,7 +34,7 @@ export interface WeightPlan {
   readonly shape: readonly number[];
   readonly dataType: DataType;
   /** Bits of a packed matrix's values; undefined for any other weight. */
-  readonly packedBits: 8 | 4 | undefined;
+  readonly packedBits: Packing["bits"] | undefined;
   readonly sharding: Sharding;
   readonly role: Role;
   /** Bytes as the graph reads it, per rank. */

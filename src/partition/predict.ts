@@ -73,12 +73,15 @@ export function predictStep(plan: Plan, step: MeasuredStep, link: Link, placemen
  */
 function predictCompute(plan: Plan, step: MeasuredStep, { threadsPerRank, sharedCores }: Placement): number {
   if (plan.worldSize === 1) return step.seconds;
-  const cutTypes = new Set(
+  const cutTypes = new Set<string>(
     plan.nodes
       .filter(({ inputs, outputs }) => [...inputs, ...outputs].some(({ kind }) => kind === "Shard"))
       .map(({ node }) => node.opType),
   );
-  const cutSeconds = [...step.opSeconds].reduce((sum, [type, seconds]) => sum + (cutTypes.has(type) ? seconds : 0), 0);
+  const areProductsCut = [...cutTypes].some((type) => PRODUCT.test(type));
+  // A product may run under another name than the plan's, as PackedMatMul.
+  const isCut = (type: string) => (PRODUCT.test(type) ? areProductsCut : cutTypes.has(type));
+  const cutSeconds = [...step.opSeconds].reduce((sum, [type, seconds]) => sum + (isCut(type) ? seconds : 0), 0);
   const shared = (cutSeconds * step.numThreads * largestShare(plan)) / threadsPerRank;
   const turns = sharedCores === undefined ? 1 : Math.ceil((plan.worldSize * threadsPerRank) / sharedCores);
   return turns * (shared + step.seconds - cutSeconds);

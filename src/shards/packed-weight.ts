@@ -1,5 +1,5 @@
 /**
- * Makes the packed bytes of a quantised matrix: rows of its source are read a few at a time, in the type in which they are stored,
+ * Makes the packed bytes of a matrix: rows of its source are read a few at a time, in the type in which they are stored,
  * and native code packs them, so that a matrix is never there as a whole in another type.
  * Scales come from whole rows of the source, also where only some of its inputs are packed.
  */
@@ -50,7 +50,8 @@ export function packWeight(weight: PackedWeight, mapFile: MapFile): Uint8Array {
       continue;
     }
     const rows = readRows(weight, firstOutput, { numOutputs, numInputs }, mapFile);
-    if (layout.bits === 8) packRowsInt8(target, weight.packing, rows);
+    if (layout.bits === 32) native().packFloat32({ ...target, source: takeColumns(rows, weight.packing.inputs) });
+    else if (layout.bits === 8) packRowsInt8(target, weight.packing, rows);
     else packRowsInt4(target, weight.packing, rows);
   }
   return packed;

@@ -31,8 +31,8 @@ FloatMatrix MatrixOf(const Floats& floats, size_t num_columns, size_t row_stride
 OwnThreads two_threads(2);
 
 // Runs the product with every instruction set that this CPU has: all must write the same bits to `out`.
-template <typename Number>
-void MultiplyWithAll(const Product& product, std::vector<Number>* out) {
+template <typename AnyProduct, typename Number>
+void MultiplyWithAll(const AnyProduct& product, std::vector<Number>* out) {
   std::vector<Number> first;
   for (const std::string& name : SupportedKernels()) {
     ChooseKernels(name);
@@ -49,7 +49,7 @@ Floats MultiplyFloats(const PackedLayout& layout, const std::vector<uint8_t>& pa
   QuantisedRows rows;
   rows.Quantise(layout, x.data(), num_rows, nullptr, &two_threads);
   Floats y(num_rows * layout.out_features);
-  MultiplyWithAll({layout, packed.data(), rows, y.data(), nullptr}, &y);
+  MultiplyWithAll(Product{layout, packed.data(), rows, y.data(), nullptr}, &y);
   return y;
 }
 
@@ -180,6 +180,32 @@ void CheckInt4(const PackedLayout& layout, size_t num_rows) {
   }
 }
 
+// 32 bits: the weights as they are, each sum from the first input to the last with one rounding per input.
+void CheckFloat32(size_t num_rows, size_t num_outputs, size_t num_inputs) {
+  const Floats weights = RandomFloats(num_outputs * num_inputs, 20);
+  const Floats x = RandomFloats(num_rows * num_inputs, 21);
+  const PackedLayout layout = {32, num_outputs, num_inputs};
+  std::vector<uint8_t> packed(layout.num_bytes(), 0xff);  // NaN where nothing belongs
+  const size_t half = num_outputs / 2;
+  const FloatMatrix source = MatrixOf(weights, num_inputs, num_inputs);
+  PackFloat32({layout, packed.data(), 0, half}, source, &two_threads);
+  const FloatMatrix rest = {source.data + half * num_inputs * sizeof(float), source.type, num_inputs, num_inputs};
+  PackFloat32({layout, packed.data(), half, num_outputs - half}, rest, &two_threads);
+  FloatRows rows;
+  rows.Arrange(x.data(), num_rows, num_inputs, &two_threads);
+  Floats y(num_rows * num_outputs);
+  MultiplyWithAll(FloatProduct{layout, packed.data(), rows, y.data()}, &y);
+  for (size_t row = 0; row < num_rows; ++row) {
+    for (size_t n = 0; n < num_outputs; ++n) {
+      float expected = 0;
+      for (size_t k = 0; k < num_inputs; ++k) {
+        expected = std::fma(x[row * num_inputs + k], weights[n * num_inputs + k], expected);
+      }
+      CHECK_EQUAL(y[row * num_outputs + n], expected);
+    }
+  }
+}
+
 struct Shape {
   size_t num_rows, num_outputs, num_inputs;
 };
@@ -192,6 +218,12 @@ constexpr Shape kShapes[] = {{0, 16, 32}, {1, 1, 1},    {1, 3, 1},     {2, 3, 5}
 
 TEST("8 bits: the integer product, and two multiplications, for any shape") {
   for (const Shape& shape : kShapes) CheckInt8(shape.num_rows, shape.num_outputs, shape.num_inputs);
+}
+
+TEST("32 bits: sums input by input, the same bits for every instruction set and number of rows, for any shape") {
+  for (const Shape& shape : kShapes) CheckFloat32(shape.num_rows, shape.num_outputs, shape.num_inputs);
+  for (size_t num_rows = 2; num_rows <= 26; ++num_rows) CheckFloat32(num_rows, 40, 70);
+  CheckFloat32(25, 50, 1100);  // more inputs than one stretch
 }
 
 TEST("4 bits: the product of what is stored, for any shape, block size and offset, with and without minima") {
@@ -232,7 +264,7 @@ TEST("8 bits: parts of the inputs, each with the whole row's maximum, sum up to 
       QuantisedRows rows;
       rows.Quantise(layout, part_x.data(), kRows, maxima.data(), &two_threads);
       std::vector<int32_t> sums(total.size());
-      MultiplyWithAll({layout, packed.data(), rows, nullptr, sums.data()}, &sums);
+      MultiplyWithAll(Product{layout, packed.data(), rows, nullptr, sums.data()}, &sums);
       for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
     }
     Floats y(total.size());
@@ -385,7 +417,7 @@ TEST("layouts that do not exist are refused") {
     }
     return "";
   };
-  CHECK_EQUAL(message({6, 1, 1}), "A packed weight has 8 or 4 bits, received 6.");
+  CHECK_EQUAL(message({6, 1, 1}), "A packed weight has 8, 4 or 32 bits, received 6.");
   CHECK_EQUAL(message({8, 1, 1, 0, true}), "A packed weight of 8 bits has no minima and no in_offset.");
   CHECK_EQUAL(message({4, 1, 1, 48}),
               "A packed weight of 4 bits has blocks of a multiple of 32 inputs, received block size 48.");

@@ -59,7 +59,7 @@ function packInt8(weight: Float32Array, outFeatures: number, begin: number, end:
 
 function attributesOf(layout: PackedLayout): Record<string, number> {
   const shared = { bits: layout.bits, in_features: layout.inFeatures, out_features: layout.outFeatures };
-  if (layout.bits === 8) return shared;
+  if (layout.bits !== 4) return shared;
   return {
     ...shared,
     block_size: layout.blockSize,
@@ -92,7 +92,7 @@ function createSession(graph: Graph, packed: Uint8Array, on = communicator, intr
 }
 
 const productOf = (layout: PackedLayout) =>
-  node("QuantizedMatMul", ["x", "w"], ["y"], attributesOf(layout), "shardrun");
+  node(layout.bits === 32 ? "PackedMatMul" : "QuantizedMatMul", ["x", "w"], ["y"], attributesOf(layout), "shardrun");
 
 async function multiply(layout: PackedLayout, packed: Uint8Array, x: Float32Array, shape: readonly number[]) {
   const session = await createSession(graphOf(layout.inFeatures, packed.length, [productOf(layout)]), packed);
@@ -121,6 +121,19 @@ function relativeError(received: readonly number[], expected: readonly number[])
 const [OUT, IN] = [37, 200];
 const WEIGHT = pseudoRandom(OUT * IN, 1);
 const X = pseudoRandom(2 * 3 * IN, 2);
+
+describe("PackedMatMul", () => {
+  const layout = { bits: 32, outFeatures: OUT, inFeatures: IN } as const;
+  test("is the product of floats, the same for a row alone and for no rows", async () => {
+    const packed = new Uint8Array(native().packedWeightBytes(layout));
+    const source = { data: bytesOf(WEIGHT), dataType: "float32", numColumns: IN, rowStride: IN } as const;
+    native().packFloat32({ layout, packed, firstOutput: 0, numOutputs: OUT, numThreads: 2, source });
+    const y = await multiply(layout, packed, X, [2, 3, IN]);
+    expect(relativeError(y, exactProduct(X, WEIGHT, IN, OUT))).toBeLessThan(1e-6);
+    expect(await multiply(layout, packed, X.subarray(IN, 2 * IN), [1, 1, IN])).toEqual(y.slice(OUT, 2 * OUT));
+    expect(await multiply(layout, packed, new Float32Array(0), [1, 0, IN])).toEqual([]);
+  });
+});
 
 describe("QuantizedMatMul", () => {
   test("of 8 bits is near the product of floats, for any number of rows", async () => {

@@ -9,6 +9,7 @@ import {
   packedLayoutOf,
   takeFromWeight,
 } from "../../../src/model/packed-layout.ts";
+import { packFloatProducts } from "../../../src/model/packed-products.ts";
 import { quantizeGraph } from "../../../src/model/quantize.ts";
 import { GraphSketch } from "../../support/graph-sketch.ts";
 import { TINY_GPT2, TINY_LLAMA, writeTemporaryCheckpoint } from "../../support/write-checkpoint.ts";
@@ -23,6 +24,33 @@ function describePacked({ weights }: Graph): Record<string, string> {
     ]),
   );
 }
+
+describe("packFloatProducts", () => {
+  test("products of GPT-2 read packed floats, and nothing else changes", async () => {
+    const directory = writeTemporaryCheckpoint({ config: { ...TINY_GPT2, n_layer: 1 } });
+    const { graph } = await loadModel(directory, { computeType: "float32" });
+    const packed = packFloatProducts(graph);
+    expect(describePacked(packed)).toEqual({
+      "transformer.h.0.attn.c_attn.weight": "32 bits [72, 24] turned",
+      "transformer.h.0.attn.c_proj.weight": "32 bits [24, 24] turned",
+      "transformer.h.0.mlp.c_fc.weight": "32 bits [96, 24] turned",
+      "transformer.h.0.mlp.c_proj.weight": "32 bits [24, 96] turned",
+      "lm_head.weight": "32 bits [40, 24]",
+    });
+    expect(countWeightBytes(packed.weights.get("lm_head.weight")!)).toBe(48 * 24 * 4);
+    const others = packed.nodes.filter(({ opType }) => opType !== "PackedMatMul");
+    expect(packed.nodes.length - others.length).toBe(5);
+    expect(others).toEqual(graph.nodes.filter(({ opType }) => opType !== "MatMul" && opType !== "FusedMatMul"));
+  });
+
+  test("what is quantised, or empty on a rank, stays as it is", () => {
+    const sketch = new GraphSketch();
+    const empty = sketch.node("MatMul", [sketch.embed(7, 4), sketch.weight([4, 0], "empty")]);
+    sketch.output(empty, ["B", "S", 0]);
+    const graph = quantizeGraph(sketch.build(), { computeType: "int8" });
+    expect(packFloatProducts(graph)).toEqual(graph);
+  });
+});
 
 describe("quantizeGraph", () => {
   test("a Llama in int8: every matrix but the embedding", async () => {

@@ -34,7 +34,9 @@ function pack(weight: Weight): Uint8Array {
 const INT8 = { bits: 8, blockSize: 0, isTransposed: false } as const;
 const INT4 = { bits: 4, blockSize: 32, isTransposed: false } as const;
 
-describe.each([INT8, INT4])("$bits bits", (packing) => {
+const FLOAT32 = { bits: 32, blockSize: 0, isTransposed: false } as const;
+
+describe.each([FLOAT32, INT8, INT4])("$bits bits", (packing) => {
   const whole = pack(matrix(packing));
 
   test("a matrix stored [in, out] or in another type packs alike", () => {
@@ -54,6 +56,17 @@ describe.each([INT8, INT4])("$bits bits", (packing) => {
     expect(packed.byteLength).toBe(packing.bits === 8 ? 3 * 64 : 0);
     if (packing.bits === 8) expect(packed.subarray(0, 64)).toEqual(whole.subarray(0, 64));
   });
+});
+
+test("32 bits are the floats, input by input of a tile of 16 outputs", () => {
+  const [begin, end] = [3, 53];
+  const packed = pack(takeFromWeight(matrix(FLOAT32), 1, [{ begin, end }]));
+  const floats = new Float32Array(packed.buffer);
+  const unpacked = Array.from({ length: NUM_OUT * (end - begin) }, (_, i) => {
+    const [output, input] = [Math.floor(i / (end - begin)), i % (end - begin)];
+    return floats[(Math.floor(output / 16) * (end - begin) + input) * 16 + (output % 16)];
+  });
+  expect(unpacked).toEqual([...values].filter((_, i) => i % NUM_IN >= begin && i % NUM_IN < end));
 });
 
 /** The integers and scales of 8 bits, [out][in]; native/kernels/packed_weight.h. */

@@ -1,0 +1,31 @@
+// The products of floats with AVX-512: 32 registers hold the sums of 12 rows and two tiles.
+#include "float_products.h"
+#include "intrinsics.h"
+
+#if defined(__x86_64__)
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+namespace shardrun::avx512::floats {
+
+#define SHARDRUN_VECTOR __attribute__((target("avx512f")))
+#define SHARDRUN_VECTOR_INLINE SHARDRUN_VECTOR inline __attribute__((always_inline))
+
+using Vector = __m512;
+constexpr size_t kVectorFloats = 16;
+constexpr size_t kWideTiles = 2;
+constexpr size_t kMostRows = kGroupRows;
+
+SHARDRUN_VECTOR_INLINE Vector Load(const float* from) { return _mm512_loadu_ps(from); }
+SHARDRUN_VECTOR_INLINE void Store(float* to, Vector from) { _mm512_storeu_ps(to, from); }
+SHARDRUN_VECTOR_INLINE Vector Broadcast(float value) { return _mm512_set1_ps(value); }
+SHARDRUN_VECTOR_INLINE Vector MultiplyAdd(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
+
+#include "float_tiles.h"
+
+}  // namespace shardrun::avx512::floats
+
+#endif
