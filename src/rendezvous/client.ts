@@ -49,6 +49,8 @@ export interface ClientOptions {
 type Stream = ClientDuplexStream<RankMessage, CoordinatorMessage>;
 type Body = NonNullable<CoordinatorMessage["body"]>;
 
+/** Longer than any run is gathered. */
+const NEVER_MS = 3_600_000;
 /**
  * Every attempt has a channel of its own: a shared one would make a retry wait for gRPC's backoff. Loopback and cluster addresses
  * are not for a web proxy, nor for service settings in the DNS.
@@ -58,6 +60,9 @@ const CHANNEL_OPTIONS = {
   "grpc.service_config_disable_resolution": 1,
   "grpc.use_local_subchannel_pool": 1,
   "grpc.enable_retries": 0,
+  // gRPC goes on connecting for a channel that has been closed; rank 0 would take that for a stranger.
+  "grpc.initial_reconnect_backoff_ms": NEVER_MS,
+  "grpc.max_reconnect_backoff_ms": NEVER_MS,
 };
 /** Between two looks for a coordinator that is not there yet: short against a process start, long against a connection attempt. */
 const RETRY_INTERVAL_MS = 25;
@@ -65,8 +70,12 @@ const RETRY_INTERVAL_MS = 25;
 /** How long a rank that leaves waits for rank 0 to have taken note. */
 const FAREWELL_LIMIT_MS = 1000;
 
-/** What came of one attempt: the world, or in words why rank 0 was not reached. */
-type Outcome = { readonly peers: readonly Peer[] } | { readonly seen: string };
+/** What a connection that the other side ends is called depends on how far it had come: by gRPC, by Node, or by a TLS alert. */
+const HUNG_UP =
+  /^(Failed to connect|Socket closed|Connection (closed|dropped)|(read|write) (ECONNRESET|EPIPE)|Client network socket disconnected)|SSL alert number/;
+
+/** What came of one attempt: the world, or in words why rank 0 was not reached; undefined: nothing until it was given up. */
+type Outcome = { readonly peers: readonly Peer[] } | { readonly seen: string | undefined };
 
 export class RendezvousClient {
   /** All ranks in order. */
@@ -81,6 +90,8 @@ export class RendezvousClient {
   #heartbeatTimer: NodeJS.Timeout | undefined;
   /** Rank 0, known from its first message on. */
   #root: Process | undefined;
+  /** This side ended an attempt to which rank 0 had not answered. */
+  #isGivenUp = false;
   /** After the last word, in either direction, the end of the stream means nothing. */
   #isOver = false;
   #settle!: { resolve: (outcome: Outcome) => void; reject: (error: RendezvousError) => void };
@@ -113,7 +124,7 @@ export class RendezvousClient {
   static async join(options: ClientOptions): Promise<RendezvousClient> {
     const { identity, meetingPoint, startTimeoutMs } = options;
     const startedMs = performance.now();
-    let seen = "";
+    let seen = "it does not answer";
     while (performance.now() - startedMs < startTimeoutMs) {
       const target = findCoordinator(meetingPoint);
       if (target === undefined) {
@@ -122,7 +133,7 @@ export class RendezvousClient {
         const client = new RendezvousClient(target, options);
         const outcome = await client.#waitForWorld(target, startedMs + startTimeoutMs);
         if ("peers" in outcome) return client;
-        seen = outcome.seen;
+        seen = outcome.seen ?? seen; // the last attempt ends when time is up, and has seen less than those before it
       }
       await sleep(RETRY_INTERVAL_MS);
     }
@@ -164,7 +175,9 @@ export class RendezvousClient {
       if (this.#root !== undefined) return;
       const current = findCoordinator(this.#options.meetingPoint);
       const isStale = current !== undefined && current.address !== target.address;
-      if (isStale || performance.now() >= deadlineMs) this.#stream.cancel();
+      if (!isStale && performance.now() < deadlineMs) return;
+      this.#isGivenUp = true;
+      this.#stream.cancel();
     }, RETRY_INTERVAL_MS);
     try {
       return await this.#outcome;
@@ -220,6 +233,7 @@ export class RendezvousClient {
     if (this.#isOver) return;
     if (this.#root !== undefined) return this.#loseRoot("its connection closed", false);
     this.#finish();
+    if (this.#isGivenUp) return this.#settle.resolve({ seen: undefined });
     const { identity, meetingPoint } = this.#options;
     const seen = error === undefined ? "the connection closed" : describeError(error);
     if (meetingPoint.kind === "address" && /certificate|altnames/.test(seen)) {
@@ -268,8 +282,8 @@ export class RendezvousClient {
 
 /** What the network said, without gRPC's words around it. */
 function describeError({ details }: ServiceError): string {
-  const cause = /Last error: (?:Error(?: \[\w+\])?: )?(.*?)\. Resolution note/.exec(details)?.[1] ?? details;
-  return cause.startsWith("Failed to connect") ? "it hung up; SHARDRUN_TLS_CERT may differ or be missing" : cause;
+  const cause = /Last error: (?:Error(?: \[\w+\])?: )?(.*?)\. Resolution note/s.exec(details)?.[1] ?? details;
+  return HUNG_UP.test(cause) ? "it hung up; SHARDRUN_TLS_CERT may differ or be missing" : cause;
 }
 
 /** Where rank 0 is, as far as it is known by now. */

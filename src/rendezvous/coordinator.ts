@@ -6,6 +6,7 @@
 import { Server, type ServerCredentials, status, type ServerDuplexStream } from "@grpc/grpc-js";
 import { RendezvousError } from "../errors.ts";
 import type { CoordinatorAddress } from "./address-file.ts";
+import { Door } from "./door.ts";
 import { describeMisfit } from "./failure.ts";
 import {
   type CoordinatorMessage,
@@ -45,14 +46,13 @@ interface Member {
 
 /** Control messages are small; the largest, World, goes the other way. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
-/** A connection that does not answer HTTP/2 pings for so long is dropped: it is not one of ours. */
-const KEEPALIVE = { "grpc.keepalive_time_ms": 10_000, "grpc.keepalive_timeout_ms": 5_000 };
 /** How long rank 0's end waits for the others to have heard of it. */
 const FAREWELL_LIMIT_MS = 1000;
 
 export class Coordinator {
   readonly #options: CoordinatorOptions;
   readonly #server: Server;
+  readonly #door: Door;
   readonly #members = new Map<number, Member>();
   readonly #relay = new Relay((rank, tunnel) => this.#offerTunnel(rank, tunnel));
   readonly #clock: WakingClock;
@@ -65,16 +65,21 @@ export class Coordinator {
   #refusal: Body | undefined;
   #hasFailed = false;
   #rootHasLeft = false;
-  #hasWarnedOfStranger = false;
   #onAllGone: (() => void) | undefined;
 
   private constructor(options: CoordinatorOptions) {
     this.#options = options;
-    this.#server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES, ...KEEPALIVE });
+    this.#server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES });
     this.#server.addService(RendezvousService, {
       join: (stream: Stream) => this.#admits(stream) && this.#serve(stream),
       tunnel: (stream: ServerDuplexStream<TunnelMessage, TunnelMessage>) =>
         this.#admits(stream) && this.#relay.serve(stream),
+    });
+    const injector = this.#server.createConnectionInjector(options.credentials);
+    this.#door = new Door({
+      serve: (connection) => injector.injectConnection(connection),
+      onFirstStranger: (peer) =>
+        options.log(`rank 0 turned away ${peer}, which did not prove this run's secret (said once).`),
     });
     this.#clock = new WakingClock(options.timing);
     this.#startTimer = setTimeout(() => this.#giveUp(), options.startTimeoutMs);
@@ -87,14 +92,8 @@ export class Coordinator {
    */
   static async listen(address: string, options: CoordinatorOptions): Promise<[Coordinator, CoordinatorAddress]> {
     const coordinator = new Coordinator(options);
-    const host = address.slice(0, address.lastIndexOf(":"));
     try {
-      const port = await new Promise<number>((resolve, reject) =>
-        coordinator.#server.bindAsync(address, options.credentials, (error, bound) =>
-          error === null ? resolve(bound) : reject(error),
-        ),
-      );
-      return [coordinator, { address: `${host}:${port}`, secret: options.secret }];
+      return [coordinator, { address: await coordinator.#door.listen(address), secret: options.secret }];
     } catch (cause) {
       await coordinator.close();
       throw new RendezvousError(
@@ -115,13 +114,18 @@ export class Coordinator {
       });
     }
     clearInterval(this.#heartbeatTimer);
+    this.#door.close();
     this.#server.forceShutdown();
   }
 
   /** Whether the stream proves the run's secret; turns it away if not. */
   #admits(stream: ServerDuplexStream<unknown, unknown>): boolean {
-    if (checkProof(stream.metadata, this.#options.secret)) return true;
-    this.#warnOfStranger(stream.getPeer());
+    const peer = stream.getPeer();
+    if (checkProof(stream.metadata, this.#options.secret)) {
+      this.#door.admit(peer);
+      return true;
+    }
+    this.#door.report(peer);
     stream.emit("error", { code: status.UNAUTHENTICATED, details: "the secret of this run was not proved" });
     return false;
   }
@@ -139,12 +143,6 @@ export class Coordinator {
     stream.on("end", end);
     stream.on("cancelled", end);
     stream.on("error", end);
-  }
-
-  #warnOfStranger(peer: string): void {
-    if (this.#hasWarnedOfStranger) return;
-    this.#hasWarnedOfStranger = true;
-    this.#options.log(`rank 0 turned away ${peer}, which does not know this run's secret (said once).`);
   }
 
   /** The newcomer becomes a member, or it and, while the world is incomplete, everyone is told why not. */

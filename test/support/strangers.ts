@@ -1,6 +1,6 @@
 /**
  * Everybody who reaches a port that a run has open, without knowing its secret: finds the ports of processes, and knocks at them
- * with garbage, with a proof that is wrong, and with half a greeting and silence.
+ * with garbage, with a proof that is wrong, and with half a greeting, half a frame or nothing and then silence.
  */
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
@@ -50,6 +50,9 @@ export const wrongProof: Greeting = (challenge) =>
   Buffer.concat([challenge.subarray(0, WORD_BYTES), randomBytes(HELLO_BYTES - WORD_BYTES)]);
 /** And no more after it. */
 export const halfGreeting: Greeting = (challenge) => challenge.subarray(0, WORD_BYTES);
+/** Of HTTP/2: the greeting that gRPC expects, and the first bytes of a frame. */
+export const halfFrame: Greeting = () => Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0");
+export const silence: Greeting = () => Buffer.alloc(0);
 
 /** Connects, greets once the port has spoken, and resolves when it has closed the connection. */
 export function knock(port: number, greeting: Greeting): Promise<void> {

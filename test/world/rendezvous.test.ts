@@ -326,7 +326,7 @@ describe("a run that fails", () => {
     const follower = startRank("stay", { ...common, SHARDRUN_RANK: "1", SHARDRUN_SECRET: secret! });
     expect(await endings([root, stranger, follower])).toEqual([0, 1, 0]);
     expect(root.stderr()).toMatch(
-      /^shardrun: rank 0 turned away 127\.0\.0\.1:\d+, which does not know this run's secret \(said once\)\.\n$/,
+      /^shardrun: rank 0 turned away 127\.0\.0\.1:\d+, which did not prove this run's secret \(said once\)\.\n$/,
     );
   });
 

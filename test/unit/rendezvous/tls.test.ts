@@ -75,7 +75,7 @@ async function joinAs(rank: number, target: CoordinatorAddress, { client: creden
       meetingPoint: { kind: "address", ...target },
       credentials,
       join: joinOf(rank),
-      startTimeoutMs: 1000,
+      startTimeoutMs: 2000, // a busy machine needs some of it for the handshake
       timing: TIMING,
       onFailure: () => {},
       onLeft: () => {},
@@ -85,7 +85,7 @@ async function joinAs(rank: number, target: CoordinatorAddress, { client: creden
     cleanups.push(() => client.leave(0));
     return client.peers.length;
   } catch (error) {
-    return (error as Error).message.replace(/after 1\d\d\d ms/, "after N ms");
+    return (error as Error).message.replace(/after \d+ ms/, "after N ms");
   }
 }
 
