@@ -57,30 +57,44 @@ export function decodeContent<T>(frame: Frame): T {
   return JSON.parse(frame.payload.toString("utf8")) as T;
 }
 
-/** Cuts a stream of bytes back into frames, whatever the size of its chunks. */
+/** Cuts a stream of bytes back into frames, whatever the size of its chunks; each byte is copied twice at most. */
 export class FrameReader {
-  #pending: Buffer = Buffer.alloc(0);
+  /** What has arrived of the next frame, and perhaps of others after it. */
+  #chunks: Buffer[] = [];
+  #numBytes = 0;
+  /** How many bytes tell more than is known: those of the header, then those of the whole frame. */
+  #numNeeded = HEADER_BYTES;
 
   /**
    * The frames that are complete once `chunk` has arrived.
    * @throws {InternalError} when the bytes are not frames
    */
   *read(chunk: Buffer): Generator<Frame> {
-    this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    while (this.#pending.length >= HEADER_BYTES) {
-      const payloadBytes = this.#pending.readUInt32BE(0);
-      const kind = FRAME_KINDS[this.#pending.readUInt8(4)];
-      if (kind === undefined || payloadBytes > MAX_PAYLOAD_BYTES) {
-        throw new InternalError(
-          `The launcher and its agent do not understand each other: received a frame of kind ` +
-            `${this.#pending.readUInt8(4)} with ${payloadBytes} bytes. Do both run the same version of shardrun?`,
-        );
-      }
-      const end = HEADER_BYTES + payloadBytes;
-      if (this.#pending.length < end) return;
-      const frame = { kind, rank: this.#pending.readUInt32BE(5), payload: this.#pending.subarray(HEADER_BYTES, end) };
-      this.#pending = this.#pending.subarray(end);
-      yield frame;
+    this.#chunks.push(chunk);
+    this.#numBytes += chunk.length;
+    while (this.#numBytes >= this.#numNeeded) {
+      const bytes = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+      const { kind, rank, end } = decodeHeader(bytes);
+      const isComplete = bytes.length >= end;
+      const rest = isComplete ? bytes.subarray(end) : bytes;
+      this.#chunks = rest.length > 0 ? [rest] : [];
+      this.#numBytes = rest.length;
+      this.#numNeeded = isComplete ? HEADER_BYTES : end;
+      if (isComplete) yield { kind, rank, payload: bytes.subarray(HEADER_BYTES, end) };
     }
   }
+}
+
+/** @throws {InternalError} when this is no header of a frame */
+function decodeHeader(bytes: Buffer): { kind: FrameKind; rank: number; end: number } {
+  const payloadBytes = bytes.readUInt32BE(0);
+  const kindNumber = bytes.readUInt8(4);
+  const kind = FRAME_KINDS[kindNumber];
+  if (kind === undefined || payloadBytes > MAX_PAYLOAD_BYTES) {
+    throw new InternalError(
+      `The launcher and its agent do not understand each other: received a frame of kind ` +
+        `${kindNumber} with ${payloadBytes} bytes. Do both run the same version of shardrun?`,
+    );
+  }
+  return { kind, rank: bytes.readUInt32BE(5), end: HEADER_BYTES + payloadBytes };
 }

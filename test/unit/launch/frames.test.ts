@@ -29,6 +29,22 @@ test.each([1, 2, 5, 9, 10, 1000])("frames survive chunks of %i bytes", (chunkByt
   expect(frames[2]!.payload).toHaveLength(0);
 });
 
+test("a huge frame in tiny pieces, and what follows it in the last of them", () => {
+  const payload = Buffer.alloc(48 * 2 ** 20, "shard");
+  const bytes = Buffer.concat([encodeFrame("job", 1, payload), encodeFrame("stdinEnd", 2)]);
+  const reader = new FrameReader();
+  const frames: Frame[] = [];
+  const pieceBytes = 512; // copied anew with each piece, this would be 2 TB
+  for (let start = 0; start < bytes.length; start += pieceBytes) {
+    frames.push(...reader.read(bytes.subarray(start, start + pieceBytes)));
+  }
+  expect(frames.map(({ kind, rank }) => [kind, rank])).toEqual([
+    ["job", 1],
+    ["stdinEnd", 2],
+  ]);
+  expect(frames[0]!.payload.equals(payload)).toBe(true);
+});
+
 test("what is no frame is an error at once", () => {
   const garbage = Buffer.from("Welcome to hosta!\n");
   expect(() => [...new FrameReader().read(garbage)]).toThrow(
