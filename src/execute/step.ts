@@ -2,7 +2,8 @@
  * What the leader tells the followers: one command at a time, broadcast before each thing that all ranks do together.
  * A command is JSON; the largest is a prefill chunk of some hundred token ids.
  */
-import type { ComputeOptions } from "../model/compute-type.ts";
+import { InternalError } from "../errors.ts";
+import { COMPUTE_TYPES, type ComputeOptions, type ComputeType } from "../model/compute-type.ts";
 
 /** How a model is loaded; the same on every rank. */
 export interface ModelSpecification extends ComputeOptions {
@@ -61,6 +62,81 @@ export function encodeCommand(command: Command): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(command));
 }
 
+/** @throws {InternalError} when this is no command */
 export function decodeCommand(message: Uint8Array): Command {
-  return JSON.parse(new TextDecoder().decode(message)) as Command;
+  const text = new TextDecoder().decode(message);
+  const command = parseJson(text);
+  if (isCommand(command)) return command;
+  throw new InternalError(
+    `The leader's command is not understood: ${text.slice(0, 80)}${text.length > 80 ? "..." : ""}. ` +
+      "Do all ranks run the same build of shardrun?",
+  );
+}
+
+/** Undefined where the text is no JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isCounts = (value: unknown): boolean => Array.isArray(value) && value.every(isCount);
+const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null;
+const areCounts = (fields: Fields, ...names: readonly string[]): boolean =>
+  names.every((name) => isCount(fields[name]));
+
+/** What the rank then does with the numbers checks their ranges; here it is seen that they are numbers at all. */
+function isCommand(value: unknown): value is Command {
+  if (!isFields(value)) return false;
+  switch (value["kind"] as Command["kind"]) {
+    case "load":
+      return isCount(value["model"]) && isSpecification(value["specification"]);
+    case "step":
+      return isCount(value["model"]) && isStep(value["step"]);
+    case "moveRow":
+      return isCount(value["model"]) && isFields(value["move"]) && areCounts(value["move"], "from", "to", "numTokens");
+    case "unload":
+    case "profile":
+      return isCount(value["model"]);
+    case "measure":
+      return areCounts(value, "numBytes", "numCalls");
+    case "report":
+      return true;
+    default:
+      return false;
+  }
+}
+
+function isStep(step: unknown): boolean {
+  if (!isFields(step) || !areCounts(step, "firstRow") || !isCounts(step["pastLengths"])) return false;
+  const { inputIds, pastLengths, positions, want } = step as { inputIds: unknown; pastLengths: number[] } & Fields;
+  if (!Array.isArray(inputIds) || !inputIds.every(isCounts) || inputIds.length !== pastLengths.length) return false;
+  const [{ length: numTokens } = [], ...others] = inputIds as number[][];
+  return (
+    numTokens > 0 &&
+    others.every(({ length }) => length === 1 && numTokens === 1) &&
+    isCounts(positions) &&
+    (positions as number[]).every((position) => position < numTokens) &&
+    ["nothing", "argmax", "logits"].includes(want as string)
+  );
+}
+
+function isSpecification(specification: unknown): boolean {
+  if (!isFields(specification)) return false;
+  const { directory, rankWeights = [], cacheLimitBytes = 0, computeType = "default", blockSize = 0 } = specification;
+  return (
+    typeof directory === "string" &&
+    areCounts(specification, "maxContext", "numRows", "intraThreads") &&
+    ["verify", "profile", "cache"].every((name) => typeof specification[name] === "boolean") &&
+    Array.isArray(rankWeights) &&
+    rankWeights.every((weight) => typeof weight === "number" && weight > 0) &&
+    isCount(cacheLimitBytes) &&
+    isCount(blockSize) &&
+    COMPUTE_TYPES.includes(computeType as ComputeType)
+  );
 }
