@@ -35,6 +35,8 @@ export interface GenerationOptions {
   /** No end token before this many tokens, counted as in maxLength. */
   readonly minLength?: number;
   readonly includePromptInResult?: boolean;
+  /** Begin with the keys and values that earlier calls with this option kept, as far as the prompt begins alike; keep this sequence's. */
+  readonly cachePrompt?: boolean;
   readonly returnScores?: boolean;
   /** The logits of every step, as they were when the token was chosen. */
   readonly returnLogitsVocab?: boolean;
@@ -122,6 +124,7 @@ const RULES: Readonly<Record<keyof GenerationOptions, Rule>> = {
   maxLength: wholeNumber(512, 0),
   minLength: wholeNumber(0, 0),
   includePromptInResult: flag(true),
+  cachePrompt: flag(false),
   returnScores: flag(false),
   returnLogitsVocab: flag(false),
   samplingTopk: wholeNumber(1, 0, " (1 always takes the likeliest token, 0 samples from all)"),

@@ -4,12 +4,14 @@
  * In: requests of one model. Out: tokens as they are chosen, and results. Runs on the leader only.
  *
  * Rows: the sequences under way hold cache rows 0 .. B-1 without a gap, so that a decode step is one [B, 1] forward pass.
- * When the sequence in row r ends, the one in the last row moves into r.
+ * When the sequence in row r ends, the one in the last row moves into r. Rows behind them are free; some hold what ended sequences
+ * have left for others that begin alike (the option cachePrompt).
  */
 import { Sequence } from "../decode/sequence.ts";
 import type { Leader } from "../execute/leader.ts";
 import type { StepResult } from "../execute/shard-model.ts";
 import type { ModelSpecification, Step } from "../execute/step.ts";
+import { KeptRows } from "./kept-rows.ts";
 import type { ForwardRequest, GeneratedSequence, GenerateRequest, TokenEvent } from "./messages.ts";
 import { startCounting, type StepCounters, type StepStatistics } from "./statistics.ts";
 
@@ -32,6 +34,7 @@ interface Job {
   readonly generation: Generation;
   readonly promptIndex: number;
   readonly hypothesis: number;
+  readonly promptIds: readonly number[];
   readonly sequence: Sequence;
   /** Tokens in the cache row. */
   length: number;
@@ -51,6 +54,7 @@ export class Scheduler {
   readonly #waiting: Work[] = [];
   /** Index = cache row. */
   readonly #active: Job[] = [];
+  readonly #kept = new KeptRows();
   /** Resolves when nothing is left to do; undefined while there is nothing. */
   #running: Promise<void> | undefined;
 
@@ -120,13 +124,14 @@ export class Scheduler {
         generation,
         promptIndex,
         hypothesis,
+        promptIds,
         sequence,
         length: 0,
         numChosen: 0,
         lastToken: -1,
         settle: { done, fail },
       };
-      this.#enqueue({ start: (row) => this.#startJob(job, promptIds, row), fail });
+      this.#enqueue({ start: (row) => this.#startJob(job, row), fail });
     });
   }
 
@@ -147,6 +152,7 @@ export class Scheduler {
         }
       }
     } catch (error) {
+      this.#kept.clear();
       this.#active.splice(0).forEach((job) => job.settle.fail(error));
       this.#waiting.splice(0).forEach((work) => work.fail(error));
     } finally {
@@ -165,9 +171,11 @@ export class Scheduler {
   }
 
   /** Prefills a prompt into its row and chooses its first token. */
-  async #startJob(job: Job, promptIds: readonly number[], row: number): Promise<void> {
+  async #startJob(job: Job, row: number): Promise<void> {
+    const { promptIds } = job;
     const { statistics } = job.generation;
-    for (let begin = 0; begin < promptIds.length && this.#isOpen(job); begin += PREFILL_CHUNK_TOKENS) {
+    job.length = await this.#prepareRow(row, keepsRow(job) ? promptIds : []);
+    for (let begin = job.length; begin < promptIds.length && this.#isOpen(job); begin += PREFILL_CHUNK_TOKENS) {
       const chunk = promptIds.slice(begin, begin + PREFILL_CHUNK_TOKENS);
       const isLast = begin + chunk.length === promptIds.length;
       const started = performance.now();
@@ -189,7 +197,35 @@ export class Scheduler {
     this.#active.push(job);
   }
 
+  /**
+   * Makes a free row ready for a sequence, with what is kept of its beginning.
+   * @returns how many of the prompt's tokens the row holds
+   */
+  async #prepareRow(row: number, promptIds: readonly number[]): Promise<number> {
+    const prefix = this.#kept.findPrefix(promptIds);
+    // Whoever goes on where another sequence ended takes what it kept; whoever shares only its beginning leaves it.
+    const takesAll = prefix !== undefined && prefix.numTokens >= this.#kept.tokensOf(prefix.row).length / 2;
+    const needed = prefix?.row === row ? undefined : prefix?.row;
+    if (prefix?.row !== row || !takesAll) await this.#keepElsewhere(row, row, needed);
+    this.#kept.drop(row);
+    if (prefix === undefined) return 0;
+    const { row: from, numTokens } = prefix;
+    if (from !== row) await this.#leader.moveRow(this.#model, { from, to: row, numTokens });
+    if (takesAll) this.#kept.drop(from);
+    return numTokens;
+  }
+
+  /** Copies what a row holds for others into the row from `first` on that is missed least, if that is another. */
+  async #keepElsewhere(row: number, first: number, needed?: number): Promise<void> {
+    const tokenIds = this.#kept.tokensOf(row);
+    const to = this.#kept.findRoom(first, this.#specification.numRows, needed);
+    if (tokenIds.length === 0 || to === undefined || to === row) return;
+    await this.#leader.moveRow(this.#model, { from: row, to, numTokens: tokenIds.length });
+    this.#kept.keep(to, tokenIds);
+  }
+
   async #forwardSequence(inputIds: readonly number[], row: number): Promise<Float32Array> {
+    await this.#prepareRow(row, []);
     const logits = new Float32Array(inputIds.length * this.#vocabSize); // [S, V]
     for (let begin = 0; begin < inputIds.length; begin += FORWARD_CHUNK_TOKENS) {
       const chunk = inputIds.slice(begin, begin + FORWARD_CHUNK_TOKENS);
@@ -263,8 +299,12 @@ export class Scheduler {
         continue;
       }
       const last = this.#active.pop()!;
+      const lastRow = this.#active.length;
+      if (keepsRow(job)) this.#kept.keep(row, tokensInRow(job));
       if (last !== job) {
-        await this.#leader.moveRow(this.#model, { from: this.#active.length, to: row, numTokens: last.length });
+        await this.#keepElsewhere(row, lastRow + 1);
+        this.#kept.drop(row);
+        await this.#leader.moveRow(this.#model, { from: lastRow, to: row, numTokens: last.length });
         this.#active[row] = last;
       }
       this.#finish(job);
@@ -285,6 +325,16 @@ export class Scheduler {
     });
     job.settle.done();
   }
+}
+
+/** Whether a sequence begins with what others have left, and leaves what it has. */
+function keepsRow(job: Job): boolean {
+  return job.generation.request.options.cachePrompt;
+}
+
+/** The last token that was chosen is not in the row yet. */
+function tokensInRow(job: Job): readonly number[] {
+  return [...job.promptIds, ...job.sequence.result().generatedIds].slice(0, job.length);
 }
 
 /** What a step must bring so that each of these sequences can choose. */

@@ -1,6 +1,6 @@
 /**
- * A conversation with a chat model: messages go in, answers come out piece by piece, and both are remembered. The whole
- * conversation is read by the model again for every answer; what no longer fits into its context is forgotten from the beginning.
+ * A conversation with a chat model: messages go in, answers come out piece by piece, and both are remembered. For every answer the model
+ * reads what it has not read yet; what no longer fits into its context is forgotten from the beginning.
  */
 import type { Generator } from "../api/generator.ts";
 import type { GenerationOptions } from "../decode/options.ts";
@@ -66,6 +66,7 @@ export class Conversation {
     try {
       const tokens = this.#generator.generateTokens(this.#promptIds, {
         ...decoding,
+        cachePrompt: true,
         maxLength: Math.min(maxLength, room),
         endToken: this.#endToken,
         signal,

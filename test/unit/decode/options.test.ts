@@ -17,6 +17,7 @@ describe("defaults", () => {
       maxLength: 512,
       minLength: 0,
       includePromptInResult: true,
+      cachePrompt: false,
       returnScores: false,
       returnLogitsVocab: false,
       samplingTopk: 1,
@@ -81,7 +82,7 @@ test("isGreedy", () => {
 
 const list =
   "beamSize, numHypotheses, lengthPenalty, repetitionPenalty, noRepeatNgramSize, disableUnk, suppressSequences, endToken, " +
-  "returnEndToken, maxLength, minLength, includePromptInResult, returnScores, returnLogitsVocab, samplingTopk, samplingTopp, " +
+  "returnEndToken, maxLength, minLength, includePromptInResult, cachePrompt, returnScores, returnLogitsVocab, samplingTopk, samplingTopp, " +
   "samplingTemperature, seed";
 
 describe("refusals", () => {

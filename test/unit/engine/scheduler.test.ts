@@ -150,3 +150,86 @@ test("a sequence longer than one chunk goes through in several", async () => {
   const [prefix] = await createScheduler().forward({ model: 0, sequences: [sequence.slice(0, 100)] });
   prefix!.forEach((value, index) => expect(Math.abs(value - logits![index]!)).toBeLessThan(1e-3));
 });
+
+/** Tokens that were prefilled for each prompt, one request after the other. */
+async function continueEach(scheduler: Scheduler, batch: readonly (readonly number[])[], maxLength: number) {
+  const answers: { ids: readonly number[]; prefilled: number }[] = [];
+  for (const prompt of batch) {
+    const { sequences, statistics } = await scheduler.generate(
+      requestOf([prompt], { maxLength, cachePrompt: true }),
+      new AbortController().signal,
+      () => {},
+    );
+    answers.push({ ids: sequences[0]!.generatedIds, prefilled: statistics.prefillTokens });
+  }
+  return answers;
+}
+
+test("a prompt that goes on where another ended is prefilled from there, in the same row", async () => {
+  const [first] = await generate(createScheduler(), [[1, 403]], { maxLength: 5 });
+  const longer = [1, 403, ...first!, 9, 8];
+  const [whole] = await generate(createScheduler(), [longer], { maxLength: 6 });
+  const answers = await continueEach(createScheduler(), [[1, 403], longer], 5);
+  // The fifth token was chosen and never fed back.
+  expect(answers).toEqual([
+    { ids: first, prefilled: 2 },
+    { ids: whole!.slice(0, 5), prefilled: 3 },
+  ]);
+  expect(leader.moves).toEqual([]);
+});
+
+test("conversations in turn keep a row each, as long as there are rows", async () => {
+  const [a, b, c] = [3, 50, 100].map((id) => [1, id, id + 1, id + 2, id + 3, id + 4]) as [number[], number[], number[]];
+  const more = (prompt: number[]) => [...prompt, 7];
+  const prefilledOf = async (batch: readonly number[][]) =>
+    (await continueEach(createScheduler(), batch, 1)).map(({ prefilled }) => prefilled);
+  // All begin with the token 1.
+  expect(await prefilledOf([a, b, more(a), more(b), a, b])).toEqual([6, 5, 1, 1, 1, 1]);
+  // Of three rows one is where sequences run: a third conversation takes the place of the one that was left longest ago.
+  expect(await prefilledOf([a, b, c, more(c), more(b), more(a)])).toEqual([6, 5, 5, 1, 1, 6]);
+});
+
+test("a beginning is taken from the row that was left longest ago before anything else goes there", async () => {
+  const [a, b, c] = [3, 50, 100].map((id) => Array.from({ length: 8 }, (_, i) => id + i)) as [
+    number[],
+    number[],
+    number[],
+  ];
+  const next = [...a.slice(0, 3), 415];
+  const [whole] = await generate(createScheduler(), [next], { maxLength: 8 });
+  const answers = await continueEach(createScheduler(), [a, b, c, next], 8);
+  expect(answers[3]).toEqual({ ids: whole, prefilled: 1 });
+});
+
+test("a row that is left by one of several sequences is kept, whatever moves into it", async () => {
+  const batch = prompts.slice(2, 5);
+  const alone: (readonly (readonly number[])[])[] = [];
+  for (const prompt of batch) alone.push(await generate(createScheduler(), [prompt], { maxLength: 12 }));
+  const scheduler = createScheduler();
+  const lengths = [3, 9];
+  await Promise.all(lengths.map((maxLength, i) => generate(scheduler, [batch[i]!], { maxLength, cachePrompt: true })));
+  for (const i of [0, 1]) {
+    const prompt = [...batch[i]!, ...alone[i]![0]!.slice(0, lengths[i]! - 1)];
+    const { sequences, statistics } = await scheduler.generate(
+      requestOf([prompt], { maxLength: 13 - lengths[i]!, cachePrompt: true }),
+      new AbortController().signal,
+      () => {},
+    );
+    expect(sequences[0]!.generatedIds).toEqual(alone[i]![0]!.slice(lengths[i]! - 1));
+    expect(statistics.prefillTokens).toBe(1);
+  }
+});
+
+test("without the option nothing is used again, and what others keep is left to them", async () => {
+  const scheduler = createScheduler();
+  const [prompt] = [prompts[2]!];
+  await continueEach(scheduler, [prompt], 1);
+  const { statistics } = await scheduler.generate(
+    requestOf([prompt], { maxLength: 1 }),
+    new AbortController().signal,
+    () => {},
+  );
+  expect(statistics.prefillTokens).toBe(prompt.length);
+  await scheduler.forward({ model: 0, sequences: [[5, 6, 7]] });
+  expect((await continueEach(scheduler, [prompt], 1))[0]!.prefilled).toBe(1);
+});
