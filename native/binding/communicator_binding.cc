@@ -1,5 +1,6 @@
 #include "communicator_binding.h"
 
+#include <chrono>
 #include <functional>
 #include <numeric>
 #include <utility>
@@ -181,11 +182,13 @@ class CommunicatorWrap : public Napi::ObjectWrap<CommunicatorWrap> {
   Napi::Value Measure(const Napi::CallbackInfo& info) {
     const size_t bytes = info[0].As<Napi::Number>().Int64Value();
     const int num_calls = info[1].As<Napi::Number>();
+    const MeasuredWork work{std::chrono::nanoseconds(info[2].As<Napi::Number>().Int64Value()),
+                            info[3].As<Napi::Number>()};
     auto measured = std::make_shared<std::pair<double, double>>();
     return RunCall(
         info, info.Env().Undefined(), {},
-        [measured, bytes, num_calls](GroupCommunicator& communicator, const CallInfo&) {
-          measured->first = MeasureAllReduce(communicator, bytes, num_calls);
+        [measured, bytes, num_calls, work](GroupCommunicator& communicator, const CallInfo&) {
+          measured->first = MeasureAllReduce(communicator, bytes, num_calls, work);
           if (communicator.world_size() > 1) measured->second = MeasurePingPong(communicator, bytes, num_calls);
         },
         [measured](Napi::Env env) {

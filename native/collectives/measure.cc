@@ -1,6 +1,7 @@
 #include "measure.h"
 
-#include <chrono>
+#include <time.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -20,11 +21,39 @@ double MeanNanoseconds(Communicator& communicator, int num_calls, Call&& call) {
   return elapsed.count() / num_calls;
 }
 
+std::chrono::nanoseconds ThreadTime() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+// On a core, as a product does: time in which the thread waits for one is not work.
+void Compute(std::chrono::nanoseconds work) {
+  const std::chrono::nanoseconds end = ThreadTime() + work;
+  while (ThreadTime() < end) {
+  }
+}
+
 }  // namespace
 
-double MeasureAllReduce(Communicator& communicator, size_t bytes, int num_calls) {
+double MeasureAllReduce(Communicator& communicator, size_t bytes, int num_calls, const MeasuredWork& work) {
   std::vector<float> data(bytes / sizeof(float));
+  const int rank = communicator.rank();
+  if (work.num_ranks > 0 && work.num_ranks < communicator.world_size()) {
+    if (rank >= work.num_ranks) return MeanNanoseconds(communicator, 1, [] {});
+    std::vector<float> received(data.size());
+    return MeanNanoseconds(communicator, num_calls, [&] {
+      Compute(work.each);
+      for (int peer = 0; peer < work.num_ranks; ++peer) {
+        if (peer != rank) communicator.Send(data.data(), bytes, peer, {"measuring"});
+      }
+      for (int peer = 0; peer < work.num_ranks; ++peer) {
+        if (peer != rank) communicator.Recv(received.data(), bytes, peer, {"measuring"});
+      }
+    });
+  }
   return MeanNanoseconds(communicator, num_calls, [&] {
+    if (work.num_ranks > 0) Compute(work.each);
     communicator.AllReduce(data.data(), data.size(), DataType::kFloat32, ReduceOp::kSum, {"measuring"});
   });
 }

@@ -57,8 +57,20 @@ export interface ConnectOptions {
   readonly timeoutMs: number;
 }
 
+/** What ranks compute before each allReduce that is measured. */
+export interface MeasuredWork {
+  readonly nanoseconds: number;
+  /** The first so many ranks. */
+  readonly numRanks: number;
+}
+
+export interface MeasuredCalls extends MeasuredWork {
+  readonly numBytes: number;
+  readonly numCalls: number;
+}
+
 export interface CollectiveTimes {
-  /** Of one allReduce of float32. */
+  /** Of one allReduce of float32, and of the work before it. */
   readonly allReduceNanoseconds: number;
   /** Of a message from the first rank to the last; known to these two. */
   readonly halfRoundTripNanoseconds: number;
@@ -109,8 +121,8 @@ export interface Communicator {
   recv(data: Uint8Array, peer: number, options?: CallOptions): Promise<void>;
   /** Fails every call under way and every later one with this message. */
   abort(message: string, peer?: number): void;
-  /** Means of numCalls calls about numBytes, timed without JavaScript in between. All ranks call it together. */
-  measure(numBytes: number, numCalls: number): Promise<CollectiveTimes>;
+  /** Means of calls of one size, timed without JavaScript in between. All ranks call it together. */
+  measure(numBytes: number, numCalls: number, workNanoseconds: number, numWorking: number): Promise<CollectiveTimes>;
   /** Totals since creation, of the collectives called here and inside graphs. */
   statistics(): CommunicatorStatistics;
   /** Ends the thread after the calls under way; later calls reject. */

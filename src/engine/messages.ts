@@ -2,6 +2,7 @@
  * What the script's thread and the engine's thread say to each other: requests with a number, replies and events that carry it.
  * Only plain data crosses; errors are taken apart here and put together again with their class.
  */
+import type { MeasuredCalls } from "../collective/native.ts";
 import type { DecodingOptions } from "../decode/options.ts";
 import * as errors from "../errors.ts";
 import type { RankProfile } from "../execute/profile.ts";
@@ -34,7 +35,7 @@ export type Request =
   | { readonly kind: "generate"; readonly generate: GenerateRequest }
   | { readonly kind: "forward"; readonly forward: ForwardRequest }
   | { readonly kind: "unload"; readonly model: number }
-  | { readonly kind: "measure"; readonly numBytes: number; readonly numCalls: number }
+  | { readonly kind: "measure"; readonly calls: MeasuredCalls }
   | { readonly kind: "profile"; readonly model: number }
   | { readonly kind: "report" };
 

@@ -68,7 +68,7 @@ export class Service {
         await this.#leader.unload(request.model);
         return undefined;
       case "measure":
-        return this.#leader.measure(request.numBytes, request.numCalls);
+        return this.#leader.measure(request.calls);
       case "profile":
         return this.#leader.profile(request.model);
       case "report":

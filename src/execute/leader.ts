@@ -2,6 +2,7 @@
  * Rank 0 decides: it broadcasts each command and then carries out its own part of it.
  * One command at a time, so that every rank meets the same collectives in the same order whatever callers overlap.
  */
+import type { MeasuredCalls } from "../collective/native.ts";
 import { ExecutionError, ShardrunError } from "../errors.ts";
 import type { RankProfile } from "./profile.ts";
 import type { HostTransfer } from "./provide-model.ts";
@@ -47,8 +48,8 @@ export class Leader {
     return this.#lead({ kind: "unload", model }, () => this.#rank.unload(model));
   }
 
-  measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
-    return this.#lead({ kind: "measure", numBytes, numCalls }, () => this.#rank.measure(numBytes, numCalls));
+  measure(calls: MeasuredCalls): Promise<MeasuredCollectives> {
+    return this.#lead({ kind: "measure", calls }, () => this.#rank.measure(calls));
   }
 
   profile(model: number): Promise<RankProfile[]> {

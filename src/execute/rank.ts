@@ -4,7 +4,7 @@
  */
 import { basename } from "node:path";
 import { gatherValues } from "../collective/messages.ts";
-import { native, type CollectiveTimes, type Communicator } from "../collective/native.ts";
+import { native, type CollectiveTimes, type Communicator, type MeasuredCalls } from "../collective/native.ts";
 import { InternalError } from "../errors.ts";
 import type { FileFingerprint } from "../model/fingerprint.ts";
 import { Cache } from "../shards/cache.ts";
@@ -122,7 +122,7 @@ export class Rank {
       case "unload":
         return this.unload(command.model);
       case "measure":
-        await this.measure(command.numBytes, command.numCalls);
+        await this.measure(command.calls);
         return;
       case "profile":
         await this.profile(command.model);
@@ -134,8 +134,8 @@ export class Rank {
   }
 
   /** How long collectives of this size take, and over which transport. */
-  async measure(numBytes: number, numCalls: number): Promise<MeasuredCollectives> {
-    const times = await this.communicator.measure(numBytes, numCalls);
+  async measure({ numBytes, numCalls, nanoseconds, numRanks }: MeasuredCalls): Promise<MeasuredCollectives> {
+    const times = await this.communicator.measure(numBytes, numCalls, nanoseconds, numRanks);
     return { transport: this.communicator.transport, ...times };
   }
 

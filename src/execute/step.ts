@@ -2,6 +2,7 @@
  * What the leader tells the followers: one command at a time, broadcast before each thing that all ranks do together.
  * A command is JSON; the largest is a prefill chunk of some hundred token ids.
  */
+import type { MeasuredCalls } from "../collective/native.ts";
 import { InternalError } from "../errors.ts";
 import { COMPUTE_TYPES, type ComputeOptions, type ComputeType } from "../model/compute-type.ts";
 
@@ -52,7 +53,7 @@ export type Command =
   | { readonly kind: "moveRow"; readonly model: number; readonly move: RowMove }
   | { readonly kind: "unload"; readonly model: number }
   /** All ranks time their collectives on messages of this size. */
-  | { readonly kind: "measure"; readonly numBytes: number; readonly numCalls: number }
+  | { readonly kind: "measure"; readonly calls: MeasuredCalls }
   /** Every rank tells where the time of its steps went. */
   | { readonly kind: "profile"; readonly model: number }
   /** Every rank reports its memory and the time it spent in collectives. */
@@ -104,7 +105,7 @@ function isCommand(value: unknown): value is Command {
     case "profile":
       return isCount(value["model"]);
     case "measure":
-      return areCounts(value, "numBytes", "numCalls");
+      return isFields(value["calls"]) && areCounts(value["calls"], "numBytes", "numCalls", "nanoseconds", "numRanks");
     case "report":
       return true;
     default:

@@ -6,6 +6,9 @@ import { openSync, closeSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { Checkpoint, type FileSource } from "./checkpoint.ts";
 import { findFamily } from "./families.ts";
+import type { BuildOptions } from "./family.ts";
+import type { Graph } from "./graph.ts";
+import { quantizeGraph } from "./quantize.ts";
 import { Settings } from "./settings.ts";
 
 /** Values to draw from; a power of two, so that a mask picks one. */
@@ -27,6 +30,8 @@ class WantedTensors extends Checkpoint {
 /** A checkpoint that can be written: config.json and model.safetensors (bfloat16). */
 export interface RandomCheckpoint {
   readonly bytes: number;
+  /** The graph that loadModel would read from it. */
+  readonly graph: Graph;
   /** Fills an empty directory. */
   write(directory: string): void;
 }
@@ -35,12 +40,18 @@ export interface RandomCheckpoint {
  * @param origin names the config in errors
  * @throws {ModelError} when the config is of no known family or asks for what the family does not support
  */
-export function planRandomCheckpoint(origin: string, config: Record<string, unknown>, seed = 1): RandomCheckpoint {
+export function planRandomCheckpoint(
+  origin: string,
+  config: Record<string, unknown>,
+  options: BuildOptions = {},
+  seed = 1,
+): RandomCheckpoint {
   const settings = new Settings(origin, config);
   const wanted = new WantedTensors("", new Map());
-  findFamily(settings).build(settings, wanted, {});
+  const { graph } = findFamily(settings).build(settings, wanted, options);
   const { shapes } = wanted;
   return {
+    graph: quantizeGraph(graph, options),
     bytes: [...shapes.values()].reduce((sum, shape) => sum + countElements(shape) * BYTES_PER_ELEMENT, 0),
     write(directory) {
       writeFileSync(join(directory, "config.json"), JSON.stringify(config, undefined, 2));

@@ -1,10 +1,11 @@
 /**
- * What a plan makes of a decode step: from a step measured on one rank, and what a message between ranks costs, to the
+ * What a plan makes of a decode step: from steps measured on one rank, and what messages between ranks cost, to the
  * step's time on all of them. Pure arithmetic; programs/plan-predict.ts measures, and tells people.
  *
- *     step = cut ops * largest share of the products' bytes + all else + the step's collectives
+ *     step = cut ops * share of the products' bytes + all else, where cores lack in turns, + the step's collectives
  */
 import { DATA_TYPE_BYTES } from "../model/graph.ts";
+import { exchangeSeconds, listExchanges, messageSeconds, type AlgorithmLimits, type Links } from "./collective-cost.ts";
 import type { CollectivePlan, Plan, WeightPlan } from "./plan.ts";
 import { countIndices } from "./runs.ts";
 
@@ -13,25 +14,28 @@ export interface MeasuredStep {
   readonly seconds: number;
   /** Of these, inside the nodes of each op type. */
   readonly opSeconds: ReadonlyMap<string, number>;
-  readonly numThreads: number;
 }
 
-/** What lies between two ranks. */
-export interface Link {
-  /** Of a small message, one way. */
-  readonly latencySeconds: number;
-  /** Into one rank, as long as it takes a large message. */
-  readonly bytesPerSecond: number;
-  /** Up to here an allReduce is one direct exchange; between two ranks, `pairBytes` counts. */
-  readonly oneShotBytes: number;
-  readonly pairBytes: number;
+/** By how many threads the rank had. */
+export type MeasuredSteps = ReadonlyMap<number, MeasuredStep>;
+
+/** Ranks that share cores and memory. */
+export interface Machine {
+  readonly ranks: readonly number[];
+  readonly threadsPerRank: number;
+  readonly numCores: number;
 }
 
 /** Where the ranks run. */
 export interface Placement {
-  readonly threadsPerRank: number;
-  /** Cores that all ranks share; undefined: each rank has a host like this one to itself. */
-  readonly sharedCores: number | undefined;
+  /** How many ranks each host has. */
+  readonly hosts: readonly number[];
+  /** The hosts, or one for all of them when they are containers of one machine. */
+  readonly machines: readonly Machine[];
+}
+
+export interface Network extends AlgorithmLimits {
+  readonly links: Links;
 }
 
 export interface Prediction {
@@ -40,6 +44,8 @@ export interface Prediction {
   readonly stepSeconds: number;
   /** Of the step, in collectives. */
   readonly waitingSeconds: number;
+  /** Whether ranks share cores that are too few for all of them. */
+  readonly takesTurns: boolean;
 }
 
 /** Beside the graph's collectives each step broadcasts its command, and each rank sends its best candidate: one latency each. */
@@ -48,31 +54,45 @@ const SMALL_MESSAGES_PER_STEP = 2;
 /** Products read a weight's bytes, all of them, once per step; other nodes look up rows of theirs. */
 const PRODUCT = /MatMul|Gemm/;
 
-/** Threads of the one rank to measure: as many as all ranks keep busy together. */
-export function threadsToMeasure(numRanks: number, { threadsPerRank, sharedCores }: Placement): number {
-  return sharedCores === undefined ? threadsPerRank : Math.min(Math.max(sharedCores, 1), numRanks * threadsPerRank);
-}
-
-/** @param step measured with `threadsToMeasure` threads */
-export function predictStep(plan: Plan, step: MeasuredStep, link: Link, placement: Placement): Prediction {
-  const numRanks = plan.worldSize;
-  const waitingSeconds =
-    numRanks === 1
-      ? 0
-      : SMALL_MESSAGES_PER_STEP * link.latencySeconds +
-        plan.collectives
-          .filter(({ insideGraph }) => insideGraph)
-          .reduce((sum, collective) => sum + predictCollective(collective, numRanks, link), 0);
-  const stepSeconds = predictCompute(plan, step, placement) + waitingSeconds;
-  return { numRanks, tokensPerSecond: 1 / stepSeconds, stepSeconds, waitingSeconds };
-}
+/** How long a rank keeps its core while another wants it: Linux looks at each tick of its clock (CONFIG_HZ=250). */
+const TURN_SECONDS = 4e-3;
 
 /**
- * The slowest rank's part of the step. A step's thread-seconds are those that were measured, so memory which the ranks' threads share
- * was shared in the measurement too. More threads than cores run in turns.
+ * @param steps measured with `threadsToMeasure`
+ * @param network undefined: one rank, which waits for nobody
  */
-function predictCompute(plan: Plan, step: MeasuredStep, { threadsPerRank, sharedCores }: Placement): number {
-  if (plan.worldSize === 1) return step.seconds;
+export function predictStep(
+  plan: Plan,
+  steps: MeasuredSteps,
+  network: Network | undefined,
+  placement: Placement,
+): Prediction {
+  const numRanks = plan.worldSize;
+  const waitingSeconds = network === undefined ? 0 : predictWaiting(plan, network, placement.hosts);
+  const stepSeconds = predictCompute(plan, steps, placement) + waitingSeconds;
+  const takesTurns = placement.machines.some((machine) => machine.ranks.length > countAtOnce(machine));
+  return { numRanks, tokensPerSecond: 1 / stepSeconds, stepSeconds, waitingSeconds, takesTurns };
+}
+
+function predictWaiting({ collectives }: Plan, network: Network, hosts: readonly number[]): number {
+  const { links } = network;
+  const latencySeconds = messageSeconds(links[hosts.length === 1 ? "ranks of a host" : "hosts"], 0);
+  return collectives
+    .filter(({ insideGraph }) => insideGraph)
+    .reduce(
+      (sum, { kind, elementsPerToken }) =>
+        sum + exchangeSeconds(listExchanges({ kind, bytes: countTokenBytes(elementsPerToken) }, hosts, network), links),
+      SMALL_MESSAGES_PER_STEP * latencySeconds,
+    );
+}
+
+/** Of one row and one token; int32 is as long as float32. */
+export function countTokenBytes(elementsPerToken: CollectivePlan["elementsPerToken"]): number {
+  return elementsPerToken * DATA_TYPE_BYTES.float32;
+}
+
+/** The slowest machine's part of the step, waiting apart. */
+function predictCompute(plan: Plan, steps: MeasuredSteps, { machines }: Placement): number {
   const cutTypes = new Set<string>(
     plan.nodes
       .filter(({ inputs, outputs }) => [...inputs, ...outputs].some(({ kind }) => kind === "Shard"))
@@ -80,22 +100,92 @@ function predictCompute(plan: Plan, step: MeasuredStep, { threadsPerRank, shared
   );
   const areProductsCut = [...cutTypes].some((type) => PRODUCT.test(type));
   // A product may run under another name than the plan's, as PackedMatMul.
-  const isCut = (type: string) => (PRODUCT.test(type) ? areProductsCut : cutTypes.has(type));
-  const cutSeconds = [...step.opSeconds].reduce((sum, [type, seconds]) => sum + (isCut(type) ? seconds : 0), 0);
-  const shared = (cutSeconds * step.numThreads * largestShare(plan)) / threadsPerRank;
-  const turns = sharedCores === undefined ? 1 : Math.ceil((plan.worldSize * threadsPerRank) / sharedCores);
-  return turns * (shared + step.seconds - cutSeconds);
+  const isCut = (type: string): boolean => (PRODUCT.test(type) ? areProductsCut : cutTypes.has(type));
+  const shares = rankShares(plan);
+  const numPhases = countPhases(plan);
+  return Math.max(
+    ...machines.map((machine) => {
+      const share = Math.max(...machine.ranks.map((rank) => shares[rank]!));
+      const { numCores, threadsPerRank } = machine;
+      /** With so many threads of the machine at work, that share its memory. */
+      const rankSeconds = (numThreads: number): number => {
+        const measured = nearestStep(steps, Math.min(numCores, numThreads));
+        const [ownThreads, { seconds, opSeconds }] = measured;
+        const cutSeconds = [...opSeconds].reduce((sum, [type, each]) => sum + (isCut(type) ? each : 0), 0);
+        const threadSeconds = cutSeconds * ownThreads;
+        return (threadSeconds * share) / Math.min(threadsPerRank, numCores) + seconds - cutSeconds;
+      };
+      return takeTurns(machine, rankSeconds, numPhases);
+    }),
+  );
 }
 
-/** Of the bytes that the products of the whole model read, the part of the rank that reads most. */
-export function largestShare(plan: Plan): number {
+/** What lies between the step's collectives, before the first and behind the last. */
+function countPhases({ collectives }: Plan): number {
+  return 1 + collectives.filter(({ insideGraph }) => insideGraph).length;
+}
+
+/** How long one rank computes between two collectives. */
+export function predictWork(plan: Plan, steps: MeasuredSteps, placement: Placement): number {
+  const seconds = predictCompute(plan, steps, placement) / countPhases(plan);
+  return (seconds * seconds) / phaseSeconds(placement, seconds);
+}
+
+/** What it takes until all ranks have computed for `workSeconds` each, between two collectives. */
+export function phaseSeconds({ machines }: Placement, workSeconds: number): number {
+  return Math.max(...machines.map((machine) => takeTurns(machine, () => workSeconds, 1)));
+}
+
+/** How many ranks have their threads on the cores at the same time. */
+function countAtOnce({ numCores, threadsPerRank }: Machine): number {
+  return Math.max(1, Math.floor(numCores / threadsPerRank));
+}
+
+/**
+ * Ranks that find no core wait for those that have one. In each phase, up to the next collective, a rank keeps its core until it is
+ * done or its turn is over: phases shorter than a turn run in whole turns, two of them for three ranks on two cores; long ones divide the
+ * cores evenly. When the last turn leaves cores idle, the others have the memory for themselves.
+ */
+function takeTurns(machine: Machine, rankSeconds: (numThreads: number) => number, numPhases: number): number {
+  const { ranks, threadsPerRank } = machine;
+  const atOnce = countAtOnce(machine);
+  if (ranks.length <= atOnce) return rankSeconds(ranks.length * threadsPerRank);
+  const seconds = rankSeconds(atOnce * threadsPerRank);
+  const turnsPerRank = Math.ceil(seconds / numPhases / TURN_SECONDS);
+  const turns = ranks.length * turnsPerRank;
+  const numLast = turns % atOnce;
+  const last = numLast === 0 ? 0 : rankSeconds(numLast * threadsPerRank);
+  return (Math.floor(turns / atOnce) * seconds + last) / turnsPerRank;
+}
+
+/** Threads of one rank that are to be measured: as many as ranks keep busy together, in full turns and in the last. */
+export function threadsToMeasure({ machines }: Placement): number[] {
+  const counts = machines.flatMap((machine) => {
+    const { ranks, threadsPerRank, numCores } = machine;
+    const atOnce = countAtOnce(machine);
+    const full = Math.min(ranks.length, atOnce);
+    return [full, ranks.length > atOnce ? ranks.length % atOnce || full : full].map((numRanks) =>
+      Math.min(numRanks * threadsPerRank, numCores),
+    );
+  });
+  return [...new Set(counts)];
+}
+
+/** The step with so many threads, else with the next larger number that was measured, else with the largest. */
+function nearestStep(steps: MeasuredSteps, numThreads: number): readonly [number, MeasuredStep] {
+  const sorted = [...steps].toSorted(([a], [b]) => a - b);
+  return sorted.find(([count]) => count >= numThreads) ?? sorted.at(-1)!;
+}
+
+/** Of the bytes that the products of the whole model read, each rank's part. */
+export function rankShares(plan: Plan): number[] {
   const products = new Set(plan.nodes.filter(({ node }) => PRODUCT.test(node.opType)).map(({ node }) => node.name));
   const weights = plan.weights.filter(({ node }) => products.has(node));
-  const rankBytes = Array.from({ length: plan.worldSize }, (_, rank) =>
-    weights.reduce((sum, weight) => sum + (weight.rankBytes[rank] ?? 0), 0),
-  );
   const wholeBytes = weights.reduce((sum, weight) => sum + countWholeBytes(weight), 0);
-  return wholeBytes === 0 ? 1 : Math.max(...rankBytes) / wholeBytes;
+  return Array.from({ length: plan.worldSize }, (_, rank) => {
+    const bytes = weights.reduce((sum, weight) => sum + (weight.rankBytes[rank] ?? 0), 0);
+    return wholeBytes === 0 ? 1 : bytes / wholeBytes;
+  });
 }
 
 function countWholeBytes({ sharding, shape, rankBytes }: WeightPlan): number {
@@ -103,16 +193,6 @@ function countWholeBytes({ sharding, shape, rankBytes }: WeightPlan): number {
   const held = sharding.runs.reduce((sum, runs) => sum + countIndices(runs), 0);
   const heldBytes = rankBytes.reduce((sum, bytes) => sum + bytes, 0);
   return (heldBytes * shape[sharding.axis]!) / held;
-}
-
-/** The costs of native/collectives/algorithms.h: a latency per step, and the bytes that a rank takes. One row, one token. */
-function predictCollective({ kind, elementsPerToken }: CollectivePlan, numRanks: number, link: Link): number {
-  const bytes = elementsPerToken * DATA_TYPE_BYTES.float32; // int32 is as long
-  const others = numRanks - 1;
-  if (kind === "allGather") return link.latencySeconds + ((bytes / numRanks) * others) / link.bytesPerSecond;
-  return bytes <= (numRanks === 2 ? link.pairBytes : link.oneShotBytes)
-    ? link.latencySeconds + (bytes * others) / link.bytesPerSecond
-    : 2 * (link.latencySeconds + ((bytes / numRanks) * others) / link.bytesPerSecond);
 }
 
 /** One plain sentence: up to where another rank pays. @param predictions for 1, 2, 3 ... ranks */
@@ -130,7 +210,8 @@ export function describePredictions(predictions: readonly Prediction[], place: "
   const waiting = Math.round((100 * slower.waitingSeconds) / slower.stepSeconds);
   return (
     `A ${nameNth(slower.numRanks)} ${place} makes it slower: ${rate(slower)} tokens/s instead of ${rate(before)}, ` +
-    `with ${waiting} % of each step spent waiting for other ranks.`
+    `with ${waiting} % of each step spent waiting for other ranks` +
+    (slower.takesTurns ? ", which take turns on fewer cores." : ".")
   );
 }
 

@@ -4,6 +4,7 @@
  */
 import { shareWorld } from "../api/world.ts";
 import { readEnvironment } from "../environment.ts";
+import type { MeasuredWork } from "../collective/native.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UsageError } from "../errors.ts";
 import type { MeasuredCollectives } from "../execute/rank.ts";
@@ -73,10 +74,14 @@ export async function benchCollectives(options: ProgramArguments): Promise<numbe
   return 0;
 }
 
-/** What the ranks' collectives take with messages of `numBytes`. */
-export async function measureSize(engine: Engine, numBytes: number): Promise<MeasuredCollectives> {
+/** What the ranks' collectives take with messages of `numBytes`, and the work before each of them. */
+export async function measureSize(
+  engine: Engine,
+  numBytes: number,
+  work: MeasuredWork = { nanoseconds: 0, numRanks: 0 },
+): Promise<MeasuredCollectives> {
   const measure = (numCalls: number): Promise<MeasuredCollectives> =>
-    engine.request({ kind: "measure", numBytes, numCalls });
+    engine.request({ kind: "measure", calls: { numBytes, numCalls, ...work } });
   const warmUp = await measure(2);
   const longer = Math.max(warmUp.allReduceNanoseconds, warmUp.halfRoundTripNanoseconds);
   return measure(Math.ceil(Math.min(MOST_CALLS, MEASURED_NANOSECONDS / longer)));

@@ -1,4 +1,4 @@
-/** Shapes of well-known models, as config.json would say them, for `shardrun bench --config NAME`. */
+/** Shapes of well-known models, as config.json would say them, for --config NAME. */
 
 const LLAMA = {
   architectures: ["LlamaForCausalLM"],

@@ -2,23 +2,18 @@
  * `shardrun bench`: how fast a model runs here, and where the time of a step goes. With --config it needs no checkpoint:
  * one with random weights of that shape is kept in the cache.
  */
-import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { Generator } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
-import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { DEFAULT_BLOCK_SIZE } from "../model/compute-type.ts";
-import { planRandomCheckpoint } from "../model/random-checkpoint.ts";
-import { Cache } from "../shards/cache.ts";
-import { formatByteSize, readCacheSettings } from "../shards/cache-settings.ts";
 import { benchCollectives, chooseCollectiveWorlds } from "./bench-collectives.ts";
-import { BENCH_CONFIGS } from "./bench-configs.ts";
+import { CONFIG_OPTION, provideModelDirectory, readShape } from "./config-option.ts";
 import { divideDecodeSteps, printStepTable } from "./bench-profile.ts";
 import { describeChromeTrace } from "./chrome-trace.ts";
 import { measureDecode, medianOf, type Measurement } from "./measure-decode.ts";
-import { MODEL_OPTIONS, readCacheLimit, readLoadOptions, readModelDirectory } from "./model-options.ts";
+import { MODEL_OPTIONS, readLoadOptions } from "./model-options.ts";
 import { readNumber, readText, VALUE, type Program, type ProgramArguments } from "./options.ts";
 
 export const bench: Program = {
@@ -26,10 +21,7 @@ export const bench: Program = {
   describe: "Measures prefill and decode speed, load time, memory, and where the time of a decode step goes.",
   options: {
     ...MODEL_OPTIONS,
-    config: {
-      ...VALUE,
-      describe: `Random weights of this shape: ${Object.keys(BENCH_CONFIGS).join(", ")} or a config.json`,
-    },
+    config: CONFIG_OPTION,
     "prompt-tokens": { ...VALUE, describe: "Tokens of the prompt [default: 128]" },
     "new-tokens": { ...VALUE, describe: "Tokens to decode [default: 64]" },
     repeat: { ...VALUE, describe: "Runs, of which the median is reported [default: 3]" },
@@ -55,8 +47,7 @@ export const bench: Program = {
 
   check(options) {
     readSizes(options);
-    const name = readText(options, "config");
-    if (name !== undefined) readShape(name);
+    readShape(options);
     return Promise.resolve();
   },
 
@@ -71,7 +62,7 @@ export const bench: Program = {
     }
     const traceFile = readText(options, "trace");
     const profile = options["profile"] === true || traceFile !== undefined;
-    const directory = await chooseModel(options);
+    const directory = await provideModelDirectory(options);
     const loadOptions = { ...readLoadOptions(options), profile };
     const started = performance.now();
     await using generator = await Generator.load(directory, loadOptions);
@@ -111,43 +102,6 @@ export const bench: Program = {
     return 0;
   },
 };
-
-/** The checkpoint named by --model, or one with random weights of the shape that --config names. */
-async function chooseModel(options: ProgramArguments): Promise<string> {
-  const name = readText(options, "config");
-  if (name === undefined) {
-    return readModelDirectory(options);
-  }
-  const config = readShape(name);
-  const checkpoint = planRandomCheckpoint(`--config ${name}`, config);
-  const key = createHash("sha256").update(JSON.stringify(config)).digest("hex").slice(0, 16);
-  const entry = await new Cache(readCacheSettings(readCacheLimit(options)), native().lockFile).openOrMake(
-    { kind: "checkpoint", key, label: `random weights of ${name}`, expectedBytes: checkpoint.bytes },
-    (draft) => checkpoint.write(draft),
-  );
-  if (entry === undefined) {
-    throw new UsageError(
-      `--config ${name} needs ${formatByteSize(checkpoint.bytes)} in the cache for a checkpoint of random weights, and cannot have them.`,
-    );
-  }
-  return entry.directory;
-}
-
-/** A named shape, or what a config.json says. */
-function readShape(name: string): Record<string, unknown> {
-  return BENCH_CONFIGS[name] ?? readConfigFile(name);
-}
-
-function readConfigFile(file: string): Record<string, unknown> {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
-  } catch (cause) {
-    throw new UsageError(
-      `--config expects ${Object.keys(BENCH_CONFIGS).join(", ")} or a config.json, received "${file}": ${(cause as Error).message}.`,
-      { cause },
-    );
-  }
-}
 
 function readSizes(options: ProgramArguments) {
   return {

@@ -2,73 +2,78 @@
  * `shardrun plan --predict`: how fast a model would be on 1, 2, ... ranks, from decode steps measured here on one rank and from
  * what a message takes. With --link that is given and no rank is started; else the ranks are, and measure what lies between them.
  */
-import { availableParallelism } from "node:os";
 import { Generator } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
-import { environment, shareWorld } from "../api/world.ts";
-import { native } from "../collective/native.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
-import type { Model } from "../model/model.ts";
+import type { LaunchOptions } from "../launch/options.ts";
+import type { Graph } from "../model/graph.ts";
 import { partition } from "../partition/partition.ts";
 import {
   describePredictions,
   formatRate,
   predictStep,
+  predictWork,
   threadsToMeasure,
-  type Link,
   type MeasuredStep,
-  type Placement,
   type Prediction,
 } from "../partition/predict.ts";
-import { measureSize } from "./bench-collectives.ts";
 import { divideDecodeSteps } from "./bench-profile.ts";
+import { provideModelDirectory } from "./config-option.ts";
 import { readLink } from "./link-option.ts";
 import { measureDecode, medianOf, type Measurement } from "./measure-decode.ts";
-import { readLoadOptions, readModelDirectory } from "./model-options.ts";
+import { describeMessages, describeNetwork, NetworkProbe, type FoundNetwork } from "./measure-network.ts";
+import { readLoadOptions } from "./model-options.ts";
 import { readText, type ProgramArguments } from "./options.ts";
+import { findStartedRanks, placeFirst, placeNamedRanks } from "./predict-placement.ts";
 
 /** As far as the model's context allows. */
 const SIZES = { promptTokens: 128, newTokens: 48 };
 const NUM_RUNS = 3;
-const LARGE_MESSAGE_BYTES = 4 << 20;
-
 /**
  * Measures, predicts and prints; on rank 0, which the others follow.
- * @param maxRanks predictions are for 1 rank to so many
  * @throws {UsageError} for options that say too little or contradict each other
  */
 export async function predictPlans(
   options: ProgramArguments,
-  maxRanks: number,
-  readModel: () => Promise<Model>,
+  launch: LaunchOptions,
+  readGraph: () => Promise<Graph>,
 ): Promise<number> {
   if (MpiInfo.getCurRank() !== ROOT_RANK) return 0; // follows: the engine serves rank 0
+  const maxRanks = launch.numRanks ?? 1;
   checkPredictOptions(options, maxRanks);
-  const { graph } = await readModel();
-  const { link, transport } = await findLink(options);
-  const shared = options["one-machine"] === true || transport === "shm";
+  const graph = await readGraph();
+  const givenLink = readText(options, "link");
+  const { hosts, weights } = givenLink === undefined ? await findStartedRanks() : placeNamedRanks(launch, maxRanks);
   const { intraThreads = "auto" } = readLoadOptions(options);
-  const cores = availableParallelism();
-  const measured = new Map<number, MeasuredStep>();
-  const predictions: Prediction[] = [];
-  for (let numRanks = 1; numRanks <= maxRanks; numRanks++) {
-    const coresPerRank = shared ? Math.max(1, Math.floor(cores / numRanks)) : cores;
-    const placement: Placement = {
-      threadsPerRank: intraThreads === "auto" ? coresPerRank : intraThreads,
-      sharedCores: shared ? cores : undefined,
-    };
-    const numThreads = threadsToMeasure(numRanks, placement);
-    const step = measured.get(numThreads) ?? (await measureStep(options, numThreads));
-    measured.set(numThreads, step);
-    predictions.push(predictStep(partition(graph, { worldSize: numRanks }), step, link, placement));
+  const worlds = Array.from({ length: maxRanks }, (_, index) => ({
+    plan: partition(graph, { worldSize: index + 1, rankWeights: weights?.slice(0, index + 1) }),
+    placement: placeFirst({ hosts, weights }, index + 1, {
+      threads: intraThreads,
+      oneMachine: options["one-machine"] === true,
+    }),
+  }));
+
+  const steps = new Map<number, MeasuredStep>();
+  for (const numThreads of new Set(worlds.flatMap(({ placement }) => threadsToMeasure(placement)))) {
+    steps.set(numThreads, await measureStep(options, numThreads));
   }
-  const sentence = describePredictions(predictions, shared ? "rank" : "host");
+  const probe = givenLink === undefined ? await NetworkProbe.begin() : undefined;
+  const predictions: Prediction[] = [];
+  let network: FoundNetwork | undefined;
+  for (const { plan, placement } of worlds) {
+    if (plan.worldSize > 1) {
+      network =
+        (await probe?.measure(plan, placement, predictWork(plan, steps, placement))) ?? describeNetwork(givenLink!);
+    }
+    predictions.push(predictStep(plan, steps, network, placement));
+  }
+  const sentence = describePredictions(predictions, new Set(hosts).size === maxRanks ? "host" : "rank");
+  const { transport, messages } = network!;
   if (options["json"] === true) {
-    const { latencySeconds, bytesPerSecond } = link;
-    console.log(JSON.stringify({ transport, latencySeconds, bytesPerSecond, predictions, sentence }));
+    console.log(JSON.stringify({ transport, messages, predictions, sentence }));
   } else {
-    console.log(`${describeLink(link, transport)}\n\n${printPredictions(predictions)}\n\n${sentence}`);
+    console.log(`${describeMessages(network!)}\n\n${printPredictions(predictions)}\n\n${sentence}`);
   }
   return 0;
 }
@@ -82,32 +87,9 @@ export function checkPredictOptions(options: ProgramArguments, maxRanks: number)
   }
 }
 
-/** Between two hosts as --link says, or as the ranks of this world find it. */
-async function findLink(options: ProgramArguments): Promise<{ readonly link: Link; readonly transport: string }> {
-  const { oneShotBytes, pairBytes } = native();
-  const text = readText(options, "link");
-  if (text !== undefined) return { link: { ...readLink(text), oneShotBytes, pairBytes }, transport: "--link" };
-  const world = shareWorld();
-  const { localWorldSize, worldSize } = environment.identity;
-  if (world === undefined || (localWorldSize > 1 && localWorldSize < worldSize)) {
-    throw new UsageError("--predict measures between ranks of one host, or of hosts with one rank each: see -H.");
-  }
-  const small = await measureSize(world.engine, 4);
-  const large = await measureSize(world.engine, LARGE_MESSAGE_BYTES);
-  const latencySeconds = small.halfRoundTripNanoseconds / 1e9;
-  return {
-    transport: small.transport,
-    link: {
-      latencySeconds,
-      bytesPerSecond: LARGE_MESSAGE_BYTES / Math.max(large.halfRoundTripNanoseconds / 1e9 - latencySeconds, 1e-9),
-      oneShotBytes,
-      pairBytes: small.transport === "shm" ? Infinity : pairBytes,
-    },
-  };
-}
-
 /** A decode step of the whole model on this rank alone: its time, and from a traced run how that divides into ops. */
 async function measureStep(options: ProgramArguments, numThreads: number): Promise<MeasuredStep> {
+  const directory = await provideModelDirectory(options);
   const loadOptions = { ...readLoadOptions(options), tensorParallel: false, intraThreads: numThreads };
   const seconds = await withGenerator(loadOptions, (_, runs) => 1 / medianOf(runs, "decodeTokensPerSecond"));
   const table = await withGenerator({ ...loadOptions, profile: true }, async (generator) =>
@@ -115,13 +97,13 @@ async function measureStep(options: ProgramArguments, numThreads: number): Promi
   );
   const scale = seconds / table.msPerStep[0]!;
   const ops = table.rows.filter(({ kind }) => kind === "op");
-  return { seconds, numThreads, opSeconds: new Map(ops.map(({ name, msPerStep }) => [name, msPerStep[0]! * scale])) };
+  return { seconds, opSeconds: new Map(ops.map(({ name, msPerStep }) => [name, msPerStep[0]! * scale])) };
 
   async function withGenerator<Result>(
     loading: Parameters<typeof Generator.load>[1],
     use: (generator: Generator, runs: readonly Measurement[]) => Result | Promise<Result>,
   ): Promise<Result> {
-    await using generator = await Generator.load(readModelDirectory(options), loading);
+    await using generator = await Generator.load(directory, loading);
     const sizes = {
       promptTokens: Math.max(1, Math.min(SIZES.promptTokens, Math.floor(generator.maxContext / 2))),
       newTokens: Math.max(2, Math.min(SIZES.newTokens, Math.floor(generator.maxContext / 2) - 1)),
@@ -131,11 +113,6 @@ async function measureStep(options: ProgramArguments, numThreads: number): Promi
     for (let run = 0; run <= numRuns; run++) runs.push(await measureDecode(generator, sizes));
     return use(generator, runs.slice(1)); // the first warms up
   }
-}
-
-function describeLink({ latencySeconds, bytesPerSecond }: Link, transport: string): string {
-  const microseconds = (latencySeconds * 1e6).toPrecision(3);
-  return `${transport}: ${microseconds} us for a small message, ${(bytesPerSecond / 1e6).toPrecision(3)} MB/s for a large one`;
 }
 
 function printPredictions(predictions: readonly Prediction[]): string {

@@ -9,7 +9,8 @@
 #   cluster.sh down                    takes down what a killed "hold" has left
 #   cluster.sh partition HOST [PEER]   pulls HOST's cable, or cuts it off from PEER alone: no packet, no reset
 #   cluster.sh heal HOST [PEER]        puts it back
-#   cluster.sh rate HOST MBIT          limits what HOST sends and what it receives, in Mbit/s each; 0 lifts the limit
+#   cluster.sh rate HOST MBIT [BYTES]  limits what HOST sends and what it receives, in Mbit/s each; 0 lifts the limit. After a rest
+#                                      BYTES pass at once, what 5 ms send unless given; 1540, one packet, is most like a wire
 #
 # "hold" waits for its turn: one machine has one cluster at a time. To look around: ssh -F /run/shardrun-cluster/ssh_config hosta
 set -euo pipefail
@@ -167,10 +168,10 @@ heal() {
   fi
 }
 
-# A token bucket in each direction, that holds what 5 ms send.
+# A token bucket in each direction.
 rate() {
-  local host=$1 mbit=$2 burst
-  burst=$((mbit * 625 > 65536 ? mbit * 625 : 65536))
+  local host=$1 mbit=$2 burst=${3:-}
+  [ -n "$burst" ] || burst=$((mbit * 625 > 65536 ? mbit * 625 : 65536))
   local towards=(dev "$(cable "$host")" root) from=(dev eth0 root)
   if [ "$mbit" = 0 ]; then
     tc qdisc delete "${towards[@]}"

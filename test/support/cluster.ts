@@ -56,8 +56,11 @@ export interface Cluster {
   /** Pulls a host's cable, or only what joins it with `peer`. */
   partition(host: string, peer?: string): void;
   heal(host: string, peer?: string): void;
-  /** Limits what a host sends and receives, in Mbit/s each; 0 lifts the limit. */
-  limitRate(host: string, megabitsPerSecond: number): void;
+  /**
+   * Limits what a host sends and receives, in Mbit/s each; 0 lifts the limit.
+   * @param burstBytes pass at once after a rest; what 5 ms send when left out, one packet's 1540 are most like a wire
+   */
+  limitRate(host: string, megabitsPerSecond: number, burstBytes?: number): void;
   /** Ends the hosts and all that runs on them. */
   stop(): Promise<void>;
 }
@@ -148,7 +151,7 @@ export async function startCluster({ numHosts, directories = [] }: ClusterOption
     processes,
     partition: (host, peer) => steer("partition", host, ...(peer === undefined ? [] : [peer])),
     heal: (host, peer) => steer("heal", host, ...(peer === undefined ? [] : [peer])),
-    limitRate: (host, megabitsPerSecond) => steer("rate", host, String(megabitsPerSecond)),
+    limitRate: (host, ...limits) => steer("rate", host, ...limits.map(String)),
     stop: async () => {
       holder.stdin.end();
       const [exitCode] = (await ended) as [number | null];

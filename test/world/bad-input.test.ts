@@ -47,6 +47,10 @@ describe("command line", () => {
       ["bench", "-np", "2", "--config", "llama-9b"],
       "--config expects llama-160m, llama-1b, llama-7b, smollm2-135m or a config.json, received \"llama-9b\": ENOENT: no such file or directory, open 'llama-9b'.",
     ],
+    [
+      ["plan", "-np", "2", "--config", "llama-7b", "--model", "/some/model"],
+      "--model names a model, --config one of random weights: only one of them can be meant.",
+    ],
     [["generate", "-np", "0"], '-np expects the number of ranks, a whole number of at least 1, received "0".'],
     [
       ["-np", "x", "node", "script.mjs"],

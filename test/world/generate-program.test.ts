@@ -263,6 +263,13 @@ describe("summary, plan and info", () => {
     expect(lines).toContainEqual(expect.stringMatching(/^collectives: 8 per step; /));
   });
 
+  test("plan --config prints how a shape would be cut, of which nothing need be there", async () => {
+    const args = ["plan", "-np", "2", "--config", "llama-7b", "--compute-type", "int4"];
+    const { exitCode, stdout, stderr } = await runShardrun(args, { environment: { SHARDRUN_CACHE: "/no/such/cache" } });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(stdout).toMatch(/^0-31 +o_proj +\[4096, 4096\] +Shard\(1\) rowParallel +allReduce \[B, S, 4096\] /m);
+  });
+
   test("info says what would be used", async () => {
     const { exitCode, stdout, stderr } = await runShardrun(["info"], { environment: { OMP_NUM_THREADS: "3" } });
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });

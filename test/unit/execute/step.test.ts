@@ -23,7 +23,7 @@ const commands: readonly Command[] = [
   },
   { kind: "moveRow", model: 1, move: { from: 4, to: 2, numTokens: 9 } },
   { kind: "unload", model: 1 },
-  { kind: "measure", numBytes: 4, numCalls: 100 },
+  { kind: "measure", calls: { numBytes: 4, numCalls: 100, nanoseconds: 0, numRanks: 0 } },
   { kind: "profile", model: 1 },
   { kind: "report" },
 ];
