@@ -8,6 +8,7 @@ import { readEnvironment } from "./environment.ts";
 import { ShardrunError } from "./errors.ts";
 import { EXIT_CODE_READER_GONE, launch } from "./launch/launcher.ts";
 import { parseLaunchCommand } from "./launch/options.ts";
+import { isRootHere } from "./launch/targets.ts";
 import { say } from "./log.ts";
 import { parseProgram, type Program } from "./programs/options.ts";
 
@@ -56,7 +57,8 @@ async function runProgram(program: Program, args: readonly string[]): Promise<nu
     process.stdout.on("error", endWithReader);
     return program.run(options, launchOptions);
   }
-  await program.check?.(options, launchOptions);
+  program.check?.(options, launchOptions);
+  if (isRootHere(launchOptions)) await program.checkWithModel?.(options);
   const command = { entry: "cli.js", words: [program.name, ...args, ...(program.rankArguments?.() ?? [])] };
   const { prompt } = program;
   const worlds = program.worlds?.(options, launchOptions)?.map((setting) => [setting]) ?? [[]];
@@ -76,10 +78,20 @@ function endWithReader(error: NodeJS.ErrnoException): void {
   process.exit(EXIT_CODE_READER_GONE);
 }
 
+/** On several hosts "does not exist" means little without a name. */
+function nameRank(): string {
+  try {
+    const { hosts, identity } = readEnvironment();
+    return hosts === "several" ? `rank ${identity.rank} (${identity.host}): ` : "";
+  } catch {
+    return ""; // the environment itself is what is wrong
+  }
+}
+
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof ShardrunError)) throw error;
-  say(error.message);
+  say(`${nameRank()}${error.message}`);
   process.exitCode = 1;
 }

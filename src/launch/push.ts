@@ -27,16 +27,33 @@ export function cachePathOf({ name }: InstallationCopy): string {
   return `installations/${name}`;
 }
 
+/** How many copies a host keeps: this one, and those of the versions that were used last. */
+const NUM_KEPT = 3;
+/** A copy that was asked for in the last hour may be about to be started from. */
+const KEPT_MINUTES = 60;
+
+/**
+ * Takes copies (and drafts that broke off) that are no longer used out of $directory's parent, the longest unused ones, but none
+ * from which an agent runs. The pattern goes through a pipe, so that grep does not find itself; what is to be deleted loses its
+ * name first, so that nobody takes a half for whole.
+ */
+const TIDY_SCRIPT =
+  `cd "\${directory%/*}" && ls -t | tail -n +${NUM_KEPT + 1} | while read -r name; do ` +
+  `[ -n "$(find "$name" -prune -mmin +${KEPT_MINUTES})" ] || continue; ` +
+  `echo "installations/$name/dist/" | grep -qsF -f - /proc/[0-9]*/cmdline && continue; ` +
+  `mv "$name" "$name.draft.$$" && rm -rf "$name.draft.$$"; done`;
+
 /**
  * $1: where, below the cache directory; $2: system and machine for which this installation is built. Reads a tar stream if it has
- * said that nothing is there yet. The directory gets its name when all has arrived.
+ * said that nothing is there yet. The directory gets its name when all has arrived; its time tells when it was last asked for.
  */
 const RECEIVE_SCRIPT =
-  `directory="${CACHE_DIRECTORY}/$1"; [ -d "$directory" ] && exit 0; ` +
+  `directory="${CACHE_DIRECTORY}/$1"; touch -c "$directory" 2>/dev/null; [ -d "$directory" ] && exit 0; ` +
   `[ "$(uname -sm)" = "$2" ] || { uname -sm >&2; exit ${EXIT_CODE_OTHER_MACHINE}; }; ` +
   `command -v tar >/dev/null || exit ${EXIT_CODE_NO_TAR}; printf 'absent\\n'; ` +
   `draft="$directory.draft.$$"; mkdir -p "$draft" && tar -xf - -C "$draft" || { rm -rf "$draft"; exit 1; }; ` +
-  `[ -d "$directory" ] && rm -rf "$draft" || mv "$draft" "$directory"`;
+  `[ -d "$directory" ] && rm -rf "$draft" || mv "$draft" "$directory" || exit 1; ` +
+  `touch "$directory"; (${TIDY_SCRIPT}) 2>/dev/null; exit 0`;
 
 /**
  * Sees to it that a host has this copy.

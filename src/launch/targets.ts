@@ -35,6 +35,11 @@ export function findHosts(options: LaunchOptions, variables: Variables): readonl
   });
 }
 
+/** Whether rank 0 will run on this host. @throws as findHosts does */
+export function isRootHere(options: LaunchOptions): boolean {
+  return chooseHosts(options, listCores().length)[0]?.ssh === undefined;
+}
+
 function agentTarget({ name, ssh }: NamedHost, options: LaunchOptions, copy?: InstallationCopy): AgentTarget {
   if (ssh === undefined) return { name };
   const { sshArgs, prefix = INSTALLATION } = options;

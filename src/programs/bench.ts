@@ -48,7 +48,6 @@ export const bench: Program = {
   check(options) {
     readSizes(options);
     readShape(options);
-    return Promise.resolve();
   },
 
   worlds: (options, launch) => (options["collectives"] === true ? chooseCollectiveWorlds(launch) : undefined),

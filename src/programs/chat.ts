@@ -40,7 +40,7 @@ export const chat: Program = {
   runsOnRanks: true,
   prompt: PROMPT,
 
-  async check(options) {
+  async checkWithModel(options) {
     const directory = readModelDirectory(options);
     const loadOptions = readLoadOptions(options);
     checkLoadOptions(directory, loadOptions);

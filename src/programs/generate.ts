@@ -50,7 +50,7 @@ export const generate: Program = {
   ],
   runsOnRanks: true,
 
-  async check(options) {
+  async checkWithModel(options) {
     const directory = readModelDirectory(options);
     const loadOptions = readLoadOptions(options);
     checkLoadOptions(directory, loadOptions);

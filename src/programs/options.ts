@@ -26,10 +26,12 @@ export interface Program {
   /** Whether -np starts ranks; else it is only a number for the program to compute with. */
   readonly runsOnRanks: boolean | ((options: ProgramArguments) => boolean);
   /**
-   * Finds what is wrong with options, model and prompts without running anything: the process that launches the ranks calls it
-   * first, so that a mistake gives one message and no rank.
+   * Finds what is wrong with the options without running anything: the process that launches the ranks calls it first, so that a
+   * mistake gives one message and no rank.
    */
-  check?(options: ProgramArguments, launch: LaunchOptions): Promise<void>;
+  check?(options: ProgramArguments, launch: LaunchOptions): void;
+  /** The same for what is read where rank 0 runs, the model and the prompts: called where that is this host. */
+  checkWithModel?(options: ProgramArguments): Promise<void>;
   /** Where it takes several launches, one after the other: the variable that tells each of them from the others. */
   worlds?(options: ProgramArguments, launch: LaunchOptions): readonly string[] | undefined;
   /** Arguments that the launching process adds for its ranks: what only it can see. */

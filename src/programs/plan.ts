@@ -48,8 +48,11 @@ export const plan: Program = {
   ],
   runsOnRanks: (options) => options["predict"] === true && readText(options, "link") === undefined,
 
-  async check(options, { numRanks = 1 }) {
+  check(options, { numRanks = 1 }) {
     checkPredictOptions(options, numRanks);
+  },
+
+  async checkWithModel(options) {
     await readGraph(options);
   },
 

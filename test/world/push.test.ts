@@ -1,4 +1,4 @@
-/** --push on real hosts: a copy is made once, is whole or absent, and runs where nothing of this checkout is to be seen. */
+/** --push on real hosts: a copy is made once, is whole or absent, takes the place of old ones, and runs where nothing of this checkout is to be seen. */
 import { mkdirSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { execFileSync } from "node:child_process";
@@ -93,6 +93,22 @@ describeWithCluster("--push", () => {
   });
 
   test("the copy is made once, and agents run from it", async () => {
+    // What earlier versions left on hosta: from one of them a run still goes on, another may be about to.
+    const old = Object.entries({
+      a: "6 days",
+      b: "5 days",
+      running: "4 days",
+      asked: "30 minutes",
+      c: "3 days",
+      d: "2 days",
+    });
+    for (const [name, age] of old) {
+      await on("hosta", `mkdir -p ${COPIES}/${name}/dist/launch; touch -d '${age} ago' ${COPIES}/${name}`);
+    }
+    const agent = `${COPIES}/running/dist/launch/agent.js`;
+    await on("hosta", `echo 'read -r line < /tmp/ends' > ${agent}; touch -d '4 days ago' ${COPIES}/running`);
+    await on("hosta", `mkfifo /tmp/ends; sh ${agent} </dev/null >/dev/null 2>&1 &`);
+
     const agents = ["-H", "hosta,hostb", "sh", "-c", "tr '\\0' ' ' < /proc/$PPID/cmdline; echo"];
     const first = await push(agents);
     expect(first.end).toBe(0);
@@ -102,7 +118,10 @@ describeWithCluster("--push", () => {
     for (const line of first.stdout.trim().split("\n")) {
       expect(line).toContain(` ${COPIES}/${name}/dist/launch/agent.js remote`);
     }
-    expect(await on("hosta", `ls ${COPIES}`)).toBe(name);
+    expect(await on("hostb", `ls ${COPIES}`)).toBe(name);
+    const left = await on("hosta", `ls ${COPIES}`);
+    expect(left.split("\n").toSorted()).toEqual([name, "asked", "d", "running"]); // d: the third that was used last
+    await on("hosta", "echo > /tmp/ends");
     const second = await push(agents);
     expect(second).toMatchObject({ end: 0, stdout: first.stdout, stderr: "" });
   });

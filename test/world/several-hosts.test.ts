@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
-import { LauncherRun } from "../support/launcher.ts";
+import { LauncherRun, runLauncher } from "../support/launcher.ts";
 import { COMMAND, runNode } from "../support/run-shardrun.ts";
 
 const GENERATE = join(import.meta.dirname, "../../scripts/generate.mjs");
@@ -61,6 +61,24 @@ describeWithCluster("three hosts", () => {
     const { ids } = JSON.parse(one.stdout) as { ids: number[] };
     expect(ids.length).toBeGreaterThan(16);
     expect(JSON.parse(several.stdout)).toMatchObject({ ids });
+    await expectNothingLeft();
+  });
+
+  test("a ready-made program finds its model on rank 0's host, which need not be the launcher's", async () => {
+    const there = "/tmp/only-there";
+    expect((await cluster.run("hosta", ["cp", "-r", MODEL, there])).exitCode).toBe(0);
+    const reach = ["--ssh-args", `-F ${cluster.sshConfigFile}`, "-np", "2", "-H", "hosta,hostb"];
+    const options = ["--prompt", "Once upon a time", "--max-length", "24", "--json"];
+    const several = await runLauncher(["generate", ...reach, "--model", there, ...options]);
+    const one = await runNode([COMMAND, "generate", "-np", "1", "--model", MODEL, ...options]);
+    expect([several.end, several.stdout]).toEqual([0, one.stdout]);
+
+    const missing = await runLauncher(["generate", ...reach, "--model", "/tmp/nowhere", ...options]);
+    expect([missing.end, missing.stdout]).toEqual([1, ""]);
+    expect(missing.stderr.replace(/PID \d+/, "PID N")).toBe(
+      'shardrun: rank 0 (hosta): Model directory "/tmp/nowhere" does not exist.\n' +
+        "shardrun: process rank 0 with PID N on host hosta exited with exit code 1; the other ranks were ended.\n",
+    );
     await expectNothingLeft();
   });
 
