@@ -110,8 +110,21 @@ export function explainFailedStart(
 export function explainUnreachable(target: SshTarget, sshArgs: readonly string[], lastLine: string): string {
   return (
     `Could not reach host "${target.name}" by ssh: ${lastLine.replace(/\.$/, "") || "ssh does not say why"}. ` +
-    `Check that "${trialOf(target, sshArgs)}" succeeds without asking for anything.`
+    `Check that "${trialOf(target, sshArgs)}" succeeds without asking for anything${adviseOn(lastLine)}.`
   );
+}
+
+/** What usually lies behind ssh's words. */
+function adviseOn(lastLine: string): string {
+  if (/Permission denied/.test(lastLine)) return ": ssh-copy-id, with the same options, lets your key in";
+  if (/Host key verification failed/.test(lastLine)) {
+    return ": typed by hand it shows the host's key, which is not known here or has changed, and says what to do";
+  }
+  if (/Could not resolve/.test(lastLine)) return ": the name may be misspelt, or need an entry in ~/.ssh/config";
+  if (/refused|timed out|No route|unreachable/.test(lastLine)) {
+    return ": the host may be off, its sshd not running or at another port (port=N), or a firewall between";
+  }
+  return "";
 }
 
 /** What a user types to see that ssh gets there. */

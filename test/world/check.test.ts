@@ -64,6 +64,17 @@ describeWithCluster("check", () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   }
 
+  /** Checks while each Node of hostb runs this first. */
+  async function checkMisled(statements: string): Promise<Checked> {
+    const [node, away, first] = [process.execPath, `${process.execPath}.away`, "/tmp/first.cjs"];
+    const wrapper = `#!/bin/sh\\nNODE_OPTIONS="--require ${first}" exec ${away} "$@"\\n`;
+    await on("hostb", `echo '${statements}' > ${first}; mv ${node} ${away}`);
+    await on("hostb", `printf '${wrapper}' > ${node}; chmod +x ${node}`);
+    const checked = await check();
+    await on("hostb", `mv ${away} ${node}`);
+    return checked;
+  }
+
   /** Only hostb has something wrong. */
   function expectOnlyHostb({ exitCode, wrong, last }: Checked, ...findings: readonly unknown[]): void {
     expect(wrong).toEqual({ hosta: [], hostb: findings, hostc: [] });
@@ -98,8 +109,33 @@ describeWithCluster("check", () => {
     expectOnlyHostb(checked, text);
     expect(text.replace(/\(publickey.*?\)/, "(publickey)")).toBe(
       'connection: Could not reach host "hostb" by ssh: root@198.18.77.2: Permission denied (publickey). -> ' +
-        `Check that "ssh -F ${cluster.sshConfigFile} hostb true" succeeds without asking for anything.`,
+        `Check that "ssh -F ${cluster.sshConfigFile} hostb true" succeeds without asking for anything: ` +
+        "ssh-copy-id, with the same options, lets your key in.",
     );
+  });
+
+  test("the host's key is not known", async () => {
+    const known = join(directory, "known_hosts");
+    writeFileSync(known, "");
+    const strict = [
+      "-o StrictHostKeyChecking=yes",
+      `-o UserKnownHostsFile=${known}`,
+      "-o GlobalKnownHostsFile=/dev/null",
+    ];
+    const reach = `-F ${cluster.sshConfigFile} ${strict.join(" ")}`;
+    const { wrong } = await check("-H", "hostb", "--ssh-args", reach);
+    expect(wrong).toEqual({
+      hostb: [
+        'connection: Could not reach host "hostb" by ssh: Host key verification failed. -> ' +
+          `Check that "ssh ${reach} hostb true" succeeds without asking for anything: typed by hand it shows the host's key, ` +
+          "which is not known here or has changed, and says what to do.",
+      ],
+    });
+  });
+
+  test("Node is too old", async () => {
+    const checked = await checkMisled('Object.defineProperty(process, "version", { value: "v18.20.4" });');
+    expectOnlyHostb(checked, "node: v18.20.4 -> Install Node.js 20 or later there.");
   });
 
   test("there is no Node", async () => {
@@ -153,19 +189,11 @@ describeWithCluster("check", () => {
 
   test("a clock is wrong", async () => {
     // Hosts of one machine share its clock: this Node is made to misread it.
-    const [node, away] = [process.execPath, `${process.execPath}.away`];
-    const misread = "const now = Date.now; Date.now = () => now() + 90000;";
-    await on("hostb", `echo '${misread}' > /tmp/clock.cjs; mv ${node} ${away}`);
-    await on(
-      "hostb",
-      `printf '#!/bin/sh\\nNODE_OPTIONS="--require /tmp/clock.cjs" exec ${away} "$@"\\n' > ${node}; chmod +x ${node}`,
-    );
-    const checked = await check();
-    await on("hostb", `mv ${away} ${node}`);
+    const checked = await checkMisled("const now = Date.now; Date.now = () => now() + 3_600_000;");
     expectOnlyHostb(
       checked,
       expect.stringMatching(
-        /^clock: \+(89|90)\d\d\d ms against this host's, known to \d+ ms -> Have the time set by NTP on both /,
+        /^clock: \+(3599|3600)\d\d\d ms against this host's, known to \d+ ms -> Have the time set by NTP on both /,
       ),
     );
   });

@@ -300,7 +300,8 @@ describeWithCluster("several hosts", () => {
       expect({ end, stdout }).toEqual({ end: 1, stdout: "" });
       expect(stderr).toBe(
         'shardrun: Could not reach host "hostx" by ssh: ssh: connect to host 198.18.77.200 port 22: No route to host. ' +
-          `Check that "ssh -F ${sshConfig} hostx true" succeeds without asking for anything.\n`,
+          `Check that "ssh -F ${sshConfig} hostx true" succeeds without asking for anything: ` +
+          "the host may be off, its sshd not running or at another port (port=N), or a firewall between.\n",
       );
     });
 

@@ -29,7 +29,7 @@ test.each<[what: string, exitCode: number | null, lastLine: string, message: str
     "ssh fails",
     255,
     "ann@hosta: Permission denied (publickey).",
-    `Could not reach host "hosta" by ssh: ann@hosta: Permission denied (publickey). Check that "ssh -F config -p 2222 ann@hosta true" succeeds without asking for anything.`,
+    `Could not reach host "hosta" by ssh: ann@hosta: Permission denied (publickey). Check that "ssh -F config -p 2222 ann@hosta true" succeeds without asking for anything: ssh-copy-id, with the same options, lets your key in.`,
   ],
   [
     "ssh is silent",
