@@ -123,7 +123,7 @@ describeWithCluster("check", () => {
       "-o GlobalKnownHostsFile=/dev/null",
     ];
     const reach = `-F ${cluster.sshConfigFile} ${strict.join(" ")}`;
-    const { wrong } = await check("-H", "hostb", "--ssh-args", reach);
+    const { wrong } = await check("-H", "hostb", "--ssh-args", strict.join(" "));
     expect(wrong).toEqual({
       hostb: [
         'connection: Could not reach host "hostb" by ssh: Host key verification failed. -> ' +
