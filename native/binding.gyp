@@ -20,6 +20,7 @@
         "transport/connect.cc",
         "collectives/reduce.cc",
         "collectives/algorithms.cc",
+        "collectives/all_reduce_by_hosts.cc",
         "collectives/failure_text.cc",
         "collectives/group_communicator.cc",
         "collectives/measure.cc",

@@ -1,20 +1,48 @@
-// Measures allReduce over shared memory and TCP between the ranks of this host, beside MPI_Allreduce over the same when mpicc is there.
-// Usage: node scripts/bench-collectives.mjs [worldSize = 2] [rounds = 5]
+// Measures allReduce over shared memory and TCP between the ranks of this host, or over TCP between hosts of the test cluster, beside
+// MPI_Allreduce over the same when mpicc is there.
+//     node scripts/bench-collectives.mjs [--ranks 2] [--rounds 5] [--sizes BYTES,...]
+//     node scripts/bench-collectives.mjs --hosts 2 [--rate MBIT] [--rounds 5] [--sizes BYTES,...]      as root: test/cluster/cluster.sh
+// --rate limits what each host sends and receives; the table then says which share of the bound of that rate allReduce reaches: N hosts
+// exchange 2(N-1)/N of the bytes in each direction at least. --other PROGRAM adds another build of scripts/bench_collectives.cc.
 //
-// All are loops in C or C++ around the call alone (scripts/bench_allreduce.cc, scripts/mpi_allreduce.c): float32 sums in place, each
-// size in one loop that begins at a barrier. The rounds of all take turns, so that a busy moment hits all of them; the table has
-// the median round, and the fastest in brackets. A ratio is that of the medians: below 1, shardrun is faster.
-import { spawnSync } from "node:child_process";
+// All are loops in C or C++ around the call alone (scripts/bench_collectives.cc, scripts/mpi_allreduce.c): float32 sums in place, each
+// size in one loop that begins at a barrier; half a round trip of 16 KiB, in the same processes, is what such a message costs at least.
+// Each rank has a core of its own where there are enough. The rounds of all take turns, so that a busy moment hits all of them; the table
+// has the median round, and the fastest in brackets. A ratio is that of the medians: below 1, shardrun is faster.
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readdirSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const build = join(root, "native/build/bench");
-const worldSize = process.argv[2] ?? "2";
-const numRounds = Number(process.argv[3] ?? 5);
-const sizes = [4, 1024, 8192, 16384, 65536, 262144, 1 << 20, 8 << 20, 64 << 20].map(String);
+const cluster = join(root, "test/cluster/cluster.sh");
+const PING_PONG_BYTES = 16384;
+const PING_PONG = `pingPong:${PING_PONG_BYTES}`;
+/** Bits per second by which the length of a loop is reckoned when no rate is given: some tenths of a second. */
+const UNLIMITED = 4e9;
+
+const { values: options } = parseArgs({
+  options: {
+    ranks: { type: "string", default: "2" },
+    hosts: { type: "string" },
+    rate: { type: "string", default: "0" },
+    rounds: { type: "string", default: "5" },
+    sizes: { type: "string" },
+    other: { type: "string" },
+  },
+});
+const onCluster = options.hosts !== undefined;
+const numRanks = Number(options.hosts ?? options.ranks);
+const bitsPerSecond = Number(options.rate) * 1e6;
+const defaultSizes = onCluster
+  ? "16384,65536,262144,1048576,8388608,67108864"
+  : "4,1024,8192,16384,65536,262144,1048576,8388608,67108864";
+const sizes = (options.sizes ?? defaultSizes).split(",").map(Number);
 
 /** Standard output of a command that must succeed. */
 function run(command, commandArguments) {
@@ -31,9 +59,9 @@ function buildOwn() {
       .filter((name) => name.endsWith(".cc"))
       .map((name) => join(root, directory, name)),
   );
-  const program = join(build, "bench_allreduce");
+  const program = join(build, "bench_collectives");
   const flags = ["-std=c++20", "-O3", "-pthread"];
-  run(process.env.CXX ?? "g++", [...flags, "scripts/bench_allreduce.cc", ...sources, "-o", program]);
+  run(process.env.CXX ?? "g++", [...flags, "scripts/bench_collectives.cc", ...sources, "-o", program]);
   return program;
 }
 
@@ -49,11 +77,73 @@ function buildMpi() {
   }
 }
 
-/** Adds one round of a contender to its times: size -> microseconds of each round. */
-function addRound(contender) {
-  for (const line of run(contender.command, contender.arguments).trim().split("\n")) {
-    const [size, microseconds] = line.split(" ");
-    contender.times.set(size, [...(contender.times.get(size) ?? []), Number(microseconds)]);
+/** Hosts of the test cluster with the programs on them; `stop` ends them. */
+async function startCluster() {
+  const holder = spawn("bash", [cluster, "hold", String(numRanks), root], { stdio: ["pipe", "pipe", "inherit"] });
+  const [line] = await once(createInterface({ input: holder.stdout }), "line");
+  if (line !== "ready") throw new Error(`the cluster did not start: ${line}`);
+  const hosts = Array.from({ length: numRanks }, (_, i) => `host${String.fromCharCode(97 + i)}`);
+  if (bitsPerSecond > 0) for (const host of hosts) run("bash", [cluster, "rate", host, options.rate]);
+  return { hosts, stop: () => holder.stdin.end() };
+}
+
+/** The command that runs `command` on a host of the cluster; "localhost": here. */
+function commandOn(host, command) {
+  return host === "localhost" ? command : ["ssh", "-F", "/run/shardrun-cluster/ssh_config", host, ...command];
+}
+
+/** The command of a rank, on a core of its own where there are enough: hosts of the cluster share this machine's. */
+function onOwnCore(rank, command) {
+  return numRanks <= availableParallelism() ? ["taskset", "--cpu-list", String(rank), ...command] : command;
+}
+
+/** Calls that take some tenths of a second: long enough that ranks do not owe their time to having been alone for a moment. */
+function withCalls(bytes) {
+  return `${bytes}:${Math.floor(((bitsPerSecond || UNLIMITED) / 16 - 16384) / (bytes + 16384)) + 2}`;
+}
+
+/** Starts a rank per host, tells all of them the addresses of all; what rank 0 prints then. */
+async function runRanks(program, transport, hosts) {
+  const tasks = [`pingPong:${withCalls(PING_PONG_BYTES)}`, ...sizes.map((bytes) => `allReduce:${withCalls(bytes)}`)];
+  const ranks = hosts.map((host, rank) => {
+    const address = host === "localhost" ? "127.0.0.1" : host;
+    const rankCommand = [program, transport, String(rank), address, hosts.join(","), ...tasks];
+    const [command, ...rest] = commandOn(host, onOwnCore(rank, rankCommand));
+    const child = spawn(command, rest, { stdio: ["pipe", "pipe", "inherit"] });
+    return {
+      child,
+      closed: once(child, "close"),
+      lines: createInterface({ input: child.stdout })[Symbol.asyncIterator](),
+    };
+  });
+  const addresses = [];
+  for (const { lines } of ranks) addresses.push((await lines.next()).value);
+  for (const { child } of ranks) child.stdin.end(`${addresses.join("\n")}\n`);
+  const printed = [];
+  for await (const line of ranks[0].lines) printed.push(line);
+  for (const { closed } of ranks) {
+    const [code, signal] = await closed;
+    if (code !== 0) throw new Error(`a rank ended with ${code ?? signal}`);
+  }
+  return printed;
+}
+
+function runMpi(program, hosts, mpiOptions) {
+  const launch = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"];
+  const network = onCluster ? ["--mca", "btl_tcp_if_include", "eth0"] : [];
+  const ranks = hosts.flatMap((host, rank) => {
+    const rankCommand = onOwnCore(rank, [program, ...sizes.map(withCalls)]);
+    return [...(rank === 0 ? [] : [":"]), "-np", "1", "-H", host, ...rankCommand];
+  });
+  const [command, ...rest] = commandOn(hosts[0], [...launch, ...network, ...mpiOptions, ...ranks]);
+  return run(command, rest).trim().split("\n");
+}
+
+/** Adds one round of a contender to its times: task -> microseconds of each round. */
+async function addRound(contender) {
+  for (const line of await contender.run()) {
+    const [task, microseconds] = line.split(" ");
+    contender.times.set(task, [...(contender.times.get(task) ?? []), Number(microseconds)]);
   }
 }
 
@@ -69,50 +159,86 @@ function sizeName(bytes) {
   return `${bytes / 1024 ** exponent} ${units[exponent]}`;
 }
 
+/** Which share of the link's rate an allReduce in this time reaches. */
+function linkShare(bytes, microseconds) {
+  const leastBits = ((2 * (numRanks - 1)) / numRanks) * bytes * 8;
+  return leastBits / bitsPerSecond / (microseconds / 1e6);
+}
+
 function printTable(contenders) {
-  const find = (wanted) => contenders.find(({ name }) => name === wanted);
-  const pairs = ["shm", "tcp"].map((name) => [find(name), find(`mpi ${name}`)]).filter(([, mpi]) => mpi !== undefined);
+  const medianOf = (contender, task) => median(contender.times.get(task));
+  const pairs = contenders.flatMap((own) => {
+    const mpi = contenders.find(({ name }) => name === `mpi ${own.name}`);
+    return mpi === undefined ? [] : [[own, mpi]];
+  });
+  const linked = bitsPerSecond > 0 ? contenders : [];
   const print = (cells) => console.log(`| ${cells.join(" | ")} |`);
-  print([
-    "bytes",
+  const headings = [
     ...contenders.map(({ name }) => `${name} µs`),
     ...pairs.map(([own, mpi]) => `${own.name} / ${mpi.name}`),
-  ]);
-  print(["---:", ...contenders.map(() => "---:"), ...pairs.map(() => "---:")]);
-  for (const size of sizes) {
+    ...linked.map(({ name }) => `${name}, of the link`),
+  ];
+  print(["bytes", ...headings]);
+  print(["---:", ...headings.map(() => "---:")]);
+  for (const bytes of sizes) {
+    const task = `allReduce:${bytes}`;
     const cells = contenders.map(
-      ({ times }) => `${round(median(times.get(size)))} (${round(Math.min(...times.get(size)))})`,
+      ({ times }) => `${round(median(times.get(task)))} (${round(Math.min(...times.get(task)))})`,
     );
-    const values = pairs.map(([own, mpi]) => (median(own.times.get(size)) / median(mpi.times.get(size))).toFixed(2));
-    print([sizeName(Number(size)), ...cells, ...values]);
+    const ratios = pairs.map(([own, mpi]) => (medianOf(own, task) / medianOf(mpi, task)).toFixed(2));
+    const shares = linked.map((contender) => linkShare(bytes, medianOf(contender, task)).toFixed(2));
+    print([sizeName(bytes), ...cells, ...ratios, ...shares]);
+  }
+  console.log("");
+  for (const contender of contenders.filter(({ times }) => times.has(PING_PONG))) {
+    const halfRoundTrip = medianOf(contender, PING_PONG);
+    const ratio = contender.times.has(`allReduce:${PING_PONG_BYTES}`)
+      ? medianOf(contender, `allReduce:${PING_PONG_BYTES}`) / halfRoundTrip
+      : NaN;
+    console.log(
+      `${contender.name}: half a round trip of 16 KiB ${round(halfRoundTrip)} µs; allReduce of 16 KiB / that: ${ratio.toFixed(2)}`,
+    );
   }
 }
 
 mkdirSync(build, { recursive: true });
 const ownProgram = buildOwn();
 const mpiProgram = buildMpi();
-const contenders = ["shm", "tcp"].map((name) => ({
-  name,
-  command: ownProgram,
-  arguments: [name, worldSize, ...sizes],
-  times: new Map(),
-}));
-if (mpiProgram !== undefined) {
-  const launch = ["--allow-run-as-root", "--oversubscribe", "-np", worldSize];
-  const tcpOnly = ["--mca", "pml", "ob1", "--mca", "btl", "tcp,self"];
-  for (const [name, options] of [
-    ["mpi shm", []],
-    ["mpi tcp", tcpOnly],
-  ]) {
-    const mpiArguments = [...launch, ...options, mpiProgram, ...sizes];
-    contenders.push({ name, command: "mpirun", arguments: mpiArguments, times: new Map() });
+const { hosts, stop } = onCluster
+  ? await startCluster()
+  : { hosts: new Array(numRanks).fill("localhost"), stop: () => {} };
+try {
+  const transports = onCluster ? ["tcp"] : ["shm", "tcp"];
+  const own = [["", ownProgram], ...(options.other === undefined ? [] : [["other ", options.other]])];
+  const contenders = transports.flatMap((transport) =>
+    own.map(([prefix, program]) => ({
+      name: `${prefix}${transport}`,
+      run: () => runRanks(program, transport, hosts),
+      times: new Map(),
+    })),
+  );
+  if (mpiProgram !== undefined) {
+    const tcpOnly = ["--mca", "pml", "ob1", "--mca", "btl", "tcp,self"];
+    for (const transport of transports) {
+      const mpiOptions = transport === "tcp" ? tcpOnly : [];
+      contenders.push({
+        name: `mpi ${transport}`,
+        run: () => runMpi(mpiProgram, hosts, mpiOptions),
+        times: new Map(),
+      });
+    }
   }
-}
-for (let i = 0; i < numRounds; i++) contenders.forEach(addRound);
+  for (let i = 0; i < Number(options.rounds); i++) for (const contender of contenders) await addRound(contender);
 
-console.log(
-  `allReduce, float32 sum, ${worldSize} ranks on ${availableParallelism()} cores (${cpus()[0].model}), ` +
-    `load ${loadavg()[0].toFixed(1)}, median (fastest) of ${numRounds} rounds` +
-    `${mpiProgram === undefined ? "; without MPI: mpicc was not found" : `; ${run("mpirun", ["--version"]).split("\n")[0]}`}\n`,
-);
-printTable(contenders);
+  const where = onCluster ? `${numRanks} hosts of the test cluster` : `${numRanks} ranks of one host`;
+  const limit = bitsPerSecond > 0 ? `, ${options.rate} Mbit/s in each direction` : "";
+  const mpi =
+    mpiProgram === undefined ? "without MPI: mpicc was not found" : run("mpirun", ["--version"]).split("\n")[0];
+  console.log(
+    `allReduce, float32 sum, ${where}${limit}; ${availableParallelism()} cores (${cpus()[0].model}), ` +
+      `load ${loadavg()[0].toFixed(1)}, median (fastest) of ${options.rounds} rounds; ${mpi}\n`,
+  );
+  printTable(contenders);
+} finally {
+  stop();
+}

@@ -277,6 +277,7 @@ void RegisterCommunicator(Napi::Env env, Napi::Object exports) {
   exports.Set("connect", Napi::Function::New<Connect>(env, "connect"));
   exports.Set("oneShotBytes", static_cast<double>(kOneShotBytes));
   exports.Set("pairBytes", static_cast<double>(kPairBytes));
+  exports.Set("blockBytes", static_cast<double>(kLongestBlockBytes));
   exports.Set("abortAll", Napi::Function::New<AbortAllCommunicators>(env, "abortAll"));
   exports.Set("setErrorClasses", Napi::Function::New<SetErrorClasses>(env, "setErrorClasses"));
 }

@@ -10,6 +10,7 @@
 
 #include "../common/deadline.h"
 #include "../transport/transport.h"
+#include "all_reduce_by_hosts.h"
 
 namespace shardrun {
 
@@ -18,20 +19,16 @@ inline constexpr size_t kOneShotBytes = 16 << 10;
 
 class Algorithms {
  public:
-  // hosts: the ranks of each host in their order.
-  Algorithms(Transport& transport, int rank, std::vector<std::vector<int>> hosts);
+  // hosts: the ranks of each host in their order; of a transport that shares no memory, each rank by itself.
+  Algorithms(Transport& transport, int rank, const std::vector<std::vector<int>>& hosts);
 
   // `frame` describes the call; its sequence is filled in here. All throw Failure.
 
   // One shot (few bytes; between two ranks, more, see Transport::pair_bytes): every rank gives all it has to all others
-  // and reduces everything itself: 1 step, (P-1)n bytes. Otherwise reduce-scatter and all-gather: each rank reduces one
-  // chunk of P: 2 steps, 2n(P-1)/P bytes. Both add each element in rank order, so all ranks hold the same bits,
-  // whichever is chosen.
-  //
-  // Many bytes in a group of several hosts, some with several ranks, go by hosts. The k ranks of a host reduce-scatter
-  // in shared memory, each meets those who hold the same elements on the other hosts, and the host gathers: only n
-  // bytes go from a host to each other host, not k times as many. Each element is then the sum over hosts, in the order
-  // of their first ranks, of the host's sum in rank order: the same bits on all ranks, but others for other placements.
+  // and reduces everything itself: 1 step, (P-1)n bytes. Otherwise, in shared memory, reduce-scatter and all-gather:
+  // each rank reduces one chunk of P: 2 steps, 2n(P-1)/P bytes; over a network AllReduceByHosts does the same block by
+  // block. All add each element in an order that is the same on all ranks: that of the ranks, or, of many bytes in a
+  // group of several hosts, some with several ranks, host by host, which gives others for other placements.
   void AllReduce(Frame frame, void* data, size_t count, const Deadline& deadline);
   // 1 step, n - (own) bytes.
   void AllGather(Frame frame, const void* input, void* output, const std::vector<size_t>& bytes_per_rank,
@@ -50,36 +47,24 @@ class Algorithms {
   void Receive(Frame frame, void* data, int peer, const Deadline& deadline);
 
  private:
-  void AllReduceByHosts(Frame frame, uint8_t* data, size_t count, const Deadline& deadline);
-  // data: [count]. Each rank of this host reduces its chunk of it in place, or hands it to the others.
-  void ReduceScatterInHost(const Frame& frame, uint8_t* data, size_t count, const Deadline& deadline);
-  void AllGatherInHost(const Frame& frame, uint8_t* data, size_t count, const Deadline& deadline);
-  // This rank's chunk of it: reduces what the hosts have made of it.
-  void AllReduceBetweenHosts(const Frame& frame, uint8_t* data, size_t count, const Deadline& deadline);
   // Begins a step in which this rank offers `bytes` at `data` and, until told otherwise, nobody takes anything.
   void Begin(const Frame& frame, const void* data, size_t bytes);
   void GiveAll();
   void Exchange(const Deadline& deadline);
   // out = own op what was taken from the peers, in rank order.
   void ReduceTaken(const Frame& frame, void* out, const void* own, size_t count);
-  // The same of these ranks alone, this one among them.
-  void ReduceTaken(const Frame& frame, const std::vector<int>& ranks, void* out, const void* own, size_t count);
   void BroadcastRest(const Frame& frame, uint8_t* data, size_t first, size_t bytes, const Deadline& deadline);
 
   Transport& transport_;
   const int rank_;
-  const std::vector<std::vector<int>> hosts_;
   const int world_size_;
-  size_t host_ = 0;   // index in hosts_ of this rank's host
-  size_t place_ = 0;  // index of this rank there
-  std::vector<int> all_ranks_;
   uint64_t sequence_ = 0;
   std::vector<uint64_t> sent_;      // [worldSize], messages to each peer
   std::vector<uint64_t> received_;  // [worldSize], messages from each peer
   Step step_;
   std::vector<const void*> inputs_;  // [worldSize]
   std::vector<uint8_t> packed_;
-  std::vector<std::vector<uint8_t>> host_sums_;  // of each other host, this rank's chunk
+  AllReduceByHosts by_hosts_;
 };
 
 }  // namespace shardrun

@@ -21,6 +21,12 @@ uint32_t HashSizes(const std::vector<size_t>& sizes) {
 
 size_t SumOf(const std::vector<size_t>& sizes) { return std::accumulate(sizes.begin(), sizes.end(), size_t{0}); }
 
+std::vector<std::vector<int>> EachAlone(int world_size) {
+  std::vector<std::vector<int>> hosts;
+  for (int rank = 0; rank < world_size; ++rank) hosts.push_back({rank});
+  return hosts;
+}
+
 }  // namespace
 
 GroupCommunicator::GroupCommunicator(const std::shared_ptr<Listener>& listener, ConnectOptions options,
@@ -29,7 +35,8 @@ GroupCommunicator::GroupCommunicator(const std::shared_ptr<Listener>& listener, 
       abort_(std::move(abort)),
       transport_(ConnectTransport(listener, options_, abort_)),
       transport_name_(transport_->name()),
-      algorithms_(*transport_, options_.rank, options_.Hosts()) {}
+      algorithms_(*transport_, options_.rank,
+                  transport_->shares_memory() ? options_.Hosts() : EachAlone(options_.world_size)) {}
 
 void GroupCommunicator::AllReduce(void* data, size_t count, DataType type, ReduceOp op, const CallInfo& info) {
   CallDescription call{"allReduce", info.label, NewFrame(Op::kAllReduce, info, count * ElementBytes(type))};

@@ -4,7 +4,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -36,93 +35,103 @@ Channel::Channel(int peer, FileDescriptor socket) : peer_(peer), socket_(std::mo
 }
 
 void Channel::BeginSend(const Frame& frame, const void* data) {
-  send_frame_ = frame;
-  send_data_ = static_cast<const uint8_t*>(data);
-  sent_ = 0;
-  send_total_ = sizeof(Frame) + frame.bytes;
+  sends_.push_back({frame, static_cast<const uint8_t*>(data)});
 }
 
 void Channel::BeginReceive(const Frame& expected, Intake* intake) {
-  expected_ = expected;
-  intake_ = intake;
-  received_ = 0;
+  intake->arrived = false;
+  receives_.push_back({expected, intake});
 }
 
 uint64_t Channel::sent_bytes() const { return sent_ - std::min(sent_, sizeof(Frame)); }
 uint64_t Channel::received_bytes() const { return received_ - std::min(received_, sizeof(Frame)); }
 
-void Channel::Progress() {
-  if (sending()) ProgressSend();
-  if (receiving()) ProgressReceive();
-}
-
 void Channel::ProgressSend() {
   while (sending()) {
+    Outgoing& message = sends_.front();
     iovec parts[2];
     int num_parts = 0;
     if (sent_ < sizeof(Frame)) {
-      parts[num_parts++] = {reinterpret_cast<uint8_t*>(&send_frame_) + sent_, sizeof(Frame) - sent_};
+      parts[num_parts++] = {reinterpret_cast<uint8_t*>(&message.frame) + sent_, sizeof(Frame) - sent_};
     }
-    if (send_frame_.bytes > 0) {
-      parts[num_parts++] = {const_cast<uint8_t*>(send_data_) + sent_bytes(), send_frame_.bytes - sent_bytes()};
+    if (message.frame.bytes > 0) {
+      parts[num_parts++] = {const_cast<uint8_t*>(message.data) + sent_bytes(), message.frame.bytes - sent_bytes()};
     }
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = num_parts;
-    const ssize_t written = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    msghdr header{};
+    header.msg_iov = parts;
+    header.msg_iovlen = num_parts;
+    const ssize_t written = sendmsg(socket_.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (written < 0) {
       if (WouldBlock()) return;
       CheckPeer();  // why it hung up, if it said so
       ThrowLost();
     }
     sent_ += written;
+    if (sent_ < sizeof(Frame) + message.frame.bytes) continue;
+    sends_.erase(sends_.begin());
+    sent_ = 0;
   }
 }
 
+// A frame and the data that it is expected to announce are read at once: small messages cost one call.
 void Channel::ProgressReceive() {
   while (receiving()) {
+    Incoming& incoming = receives_.front();
+    iovec parts[2];
+    int num_parts = 0;
     if (received_ < sizeof(Frame)) {
-      const size_t count =
-          ReadSome(reinterpret_cast<uint8_t*>(&received_frame_) + received_, sizeof(Frame) - received_);
-      if (count == 0) return;
-      received_ += count;
-      if (received_ == sizeof(Frame)) CheckFrame();
-      continue;
+      parts[num_parts++] = {reinterpret_cast<uint8_t*>(&received_frame_) + received_, sizeof(Frame) - received_};
+      const size_t bytes = incoming.intake->range.bytes;
+      if (bytes > 0 && bytes != Intake::kAnySize) parts[num_parts++] = {PlaceFor(*incoming.intake, bytes), bytes};
+    } else {
+      parts[num_parts++] = {receive_data_ + received_bytes(), received_frame_.bytes - received_bytes()};
     }
-    const size_t missing = received_frame_.bytes - received_bytes();
-    if (missing == 0) {
-      intake_->view = receive_data_;
-      intake_ = nullptr;
-      return;
-    }
-    const size_t count = ReadSome(receive_data_ + received_bytes(), missing);
+    const size_t count = ReadSome(parts, num_parts);
     if (count == 0) return;
+    const bool had_frame = received_ >= sizeof(Frame);
     received_ += count;
+    if (received_ < sizeof(Frame)) continue;
+    if (!had_frame) CheckFrame(incoming);
+    if (received_bytes() < received_frame_.bytes) continue;
+    incoming.intake->view = receive_data_;
+    incoming.intake->arrived = true;
+    receives_.erase(receives_.begin());
+    received_ = 0;
+    return;
   }
 }
 
-size_t Channel::ReadSome(void* into, size_t bytes) {
-  const ssize_t count = recv(socket_.get(), into, bytes, MSG_DONTWAIT);
+size_t Channel::ReadSome(iovec* parts, int num_parts) {
+  msghdr header{};
+  header.msg_iov = parts;
+  header.msg_iovlen = num_parts;
+  const ssize_t count = recvmsg(socket_.get(), &header, MSG_DONTWAIT);
   if (count > 0) return count;
   if (count < 0 && WouldBlock()) return 0;
   ThrowLost();
 }
 
+uint8_t* Channel::PlaceFor(const Intake& intake, size_t bytes) {
+  if (intake.into != nullptr) return static_cast<uint8_t*>(intake.into);
+  if (buffer_.size() < bytes) buffer_.resize(bytes);
+  return buffer_.data();
+}
+
 // The frame has arrived whole: does it belong to this call, and where shall its data go?
-void Channel::CheckFrame() {
-  if (received_frame_.magic == Frame::kMagic && received_frame_.op == Op::kFailure) ThrowPeerFailed();
-  Range& range = intake_->range;
-  if (range.bytes == Intake::kAnySize) {
-    range.bytes = received_frame_.bytes;
+void Channel::CheckFrame(Incoming& incoming) {
+  Range& range = incoming.intake->range;
+  if (received_frame_.magic == Frame::kMagic && received_frame_.op == Op::kFailure) {
+    const size_t bytes = received_bytes();
+    ThrowPeerFailed(bytes == 0 ? nullptr : PlaceFor(*incoming.intake, range.bytes), bytes);
   }
-  if (!received_frame_.SameCall(expected_) || received_frame_.bytes != range.bytes) {
+  if (range.bytes == Intake::kAnySize) range.bytes = received_frame_.bytes;
+  if (!received_frame_.SameCall(incoming.expected) || received_frame_.bytes != range.bytes) {
     Failure failure(Failure::Reason::kMismatch, {{peer_, false, 0, 0}});
-    failure.ours = expected_;
+    failure.ours = incoming.expected;
     failure.theirs = received_frame_;
     throw failure;
   }
-  if (intake_->into == nullptr && buffer_.size() < range.bytes) buffer_.resize(range.bytes);
-  receive_data_ = intake_->into == nullptr ? buffer_.data() : static_cast<uint8_t*>(intake_->into);
+  receive_data_ = PlaceFor(*incoming.intake, range.bytes);
 }
 
 void Channel::CheckPeer() {
@@ -132,8 +141,9 @@ void Channel::CheckPeer() {
     Frame frame;
     const ssize_t count = recv(socket_.get(), &frame, sizeof(frame), MSG_PEEK | MSG_DONTWAIT);
     if (count == sizeof(frame) && frame.magic == Frame::kMagic && frame.op == Op::kFailure) {
-      ReadSome(&received_frame_, sizeof(frame));
-      ThrowPeerFailed();
+      iovec part{&received_frame_, sizeof(frame)};
+      ReadSome(&part, 1);
+      ThrowPeerFailed(nullptr, 0);
     }
   }
   if ((state.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0) ThrowLost();
@@ -155,8 +165,9 @@ void Channel::TellFailure(const Frame& frame, const std::string& text) {
   Frame notice = frame;
   notice.op = Op::kFailure;
   notice.bytes = std::min(text.size(), kLongestFailureText);
-  const bool between_messages = !sending() || sent_ == 0;
+  const bool between_messages = sent_ == 0;
   if (between_messages) {
+    sends_.clear();
     BeginSend(notice, text.data());
     try {
       ProgressSend();
@@ -167,12 +178,14 @@ void Channel::TellFailure(const Frame& frame, const std::string& text) {
   if (sending()) shutdown(socket_.get(), SHUT_RDWR);
 }
 
-void Channel::ThrowPeerFailed() {
+void Channel::ThrowPeerFailed(const uint8_t* text, size_t text_bytes) {
+  const size_t bytes = std::min<size_t>(received_frame_.bytes, kLongestFailureText);
   Failure failure(Failure::Reason::kPeerFailed, {{peer_, false, 0, 0}});
   failure.origin = received_frame_.root;
-  failure.text.resize(std::min<size_t>(received_frame_.bytes, kLongestFailureText));
-  const ssize_t count = recv(socket_.get(), failure.text.data(), failure.text.size(), MSG_DONTWAIT);
-  failure.text.resize(std::max<ssize_t>(count, 0));
+  failure.text.assign(text, text + std::min(text_bytes, bytes));
+  std::string rest(bytes - failure.text.size(), '\0');
+  const ssize_t count = recv(socket_.get(), rest.data(), rest.size(), MSG_DONTWAIT);
+  failure.text.append(rest, 0, std::max<ssize_t>(count, 0));
   throw failure;
 }
 

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "../common/spin.h"
@@ -23,21 +24,38 @@ void Mesh::Begin(Step& step, int peer) {
   channels_[peer].BeginSend(step.frame, static_cast<const uint8_t*>(step.offer) + give.offset);
 }
 
+void Mesh::Await(const Step& step, const Deadline& deadline) {
+  WaitUntil(deadline, [&] {
+    return std::all_of(step.takes.begin(), step.takes.end(), [](const Intake& take) { return take.arrived; });
+  });
+}
+
 void Mesh::Finish(const Deadline& deadline) {
-  while (!SpinUntil(keep_core_, [this] { return Progress(); })) {
+  WaitUntil(deadline, [this] { return !busy(); });
+}
+
+bool Mesh::busy() const {
+  return std::any_of(channels_.begin(), channels_.end(),
+                     [](const Channel& channel) { return channel.sending() || channel.receiving(); });
+}
+
+template <typename Done>
+void Mesh::WaitUntil(const Deadline& deadline, Done&& done) {
+  const auto look = [&] {
+    Progress();
+    return done();
+  };
+  while (!SpinUntil(keep_core_, look)) {
     WaitForSockets(deadline);
     if (abort_->raised()) throw Failure(Failure::Reason::kAborted);
-    if (deadline.Passed() && !Progress()) ThrowTimeout();
+    if (deadline.Passed() && !look()) ThrowTimeout();
   }
 }
 
-bool Mesh::Progress() {
-  bool done = true;
-  for (Channel& channel : channels_) {
-    channel.Progress();
-    done = done && !channel.sending() && !channel.receiving();
-  }
-  return done;
+// What goes out is on its way to all before this rank sees to what has come.
+void Mesh::Progress() {
+  for (Channel& channel : channels_) channel.ProgressSend();
+  for (Channel& channel : channels_) channel.ProgressReceive();
 }
 
 // Channels that are to receive show by themselves when their peer gives up or leaves. The others are looked at now and

@@ -21,12 +21,17 @@ class Mesh {
   Channel& channel(int rank) { return channels_[rank]; }
   AbortFlag& abort() { return *abort_; }
 
-  // Begins what a step has to send to, and to receive from, one peer. `step` must stay until Finish returns.
+  // Begins what a step has to send to, and to receive from, one peer. `step` must stay until that has arrived, and what
+  // it offers until it has gone. Other steps may have begun before.
   void Begin(Step& step, int peer);
-  // Moves on what has begun as far as the sockets allow; true when nothing is left to do.
-  bool Progress();
+  // Moves on what has begun as far as the sockets allow.
+  void Progress();
+  // Returns when all that the step takes has arrived. Throws Failure.
+  void Await(const Step& step, const Deadline& deadline);
   // Returns when every message begun on any channel has gone or come. Throws Failure.
   void Finish(const Deadline& deadline);
+  // Whether there is such a message.
+  bool busy() const;
   // Throws Failure if this peer, from which nothing is awaited, has given up, or left without taking what is sent.
   void CheckIdlePeer(int peer);
   // One message of frame.bytes to, or from, one peer.
@@ -35,6 +40,8 @@ class Mesh {
   void TellFailure(const Frame& frame, const std::string& text);
 
  private:
+  template <typename Done>
+  void WaitUntil(const Deadline& deadline, Done&& done);
   void WaitForSockets(const Deadline& deadline);
   [[noreturn]] void ThrowTimeout();
 

@@ -63,7 +63,9 @@ void ShmTransport::Publish(const Step& step) {
 }
 
 void ShmTransport::WaitForPosts(const Deadline& deadline) {
-  constexpr int kGlanceMs = 50;  // how often the sockets are looked at: peers that have gone, messages of other hosts
+  // How often the sockets are looked at: for peers that have gone, and to move on messages of other hosts.
+  constexpr int kGlanceMs = 50;
+  constexpr int kBusyGlanceMs = 1;
   next_missing_ = 0;
   if (SpinUntil(keep_core_, [&] { return AllPosted(); })) return;
   Doorbell& doorbell = segment_.doorbell(own_place_);
@@ -80,7 +82,7 @@ void ShmTransport::WaitForPosts(const Deadline& deadline) {
       }
       throw failure;
     }
-    FutexWait(doorbell.rings, rings, deadline.WaitMs(kGlanceMs));
+    FutexWait(doorbell.rings, rings, deadline.WaitMs(mesh_.busy() ? kBusyGlanceMs : kGlanceMs));
   }
   doorbell.sleeping.store(0, std::memory_order_relaxed);
 }

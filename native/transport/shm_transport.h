@@ -23,7 +23,7 @@ class ShmTransport final : public Transport {
   ~ShmTransport() override;
 
   const char* name() const override { return spans_hosts() ? "shm+tcp" : "shm"; }
-  bool spans_hosts() const override { return num_places_ < mesh_.world_size(); }
+  Mesh* network() override { return spans_hosts() ? &mesh_ : nullptr; }
   size_t step_bytes() const override { return ShmSegment::kSlotBytes; }
   void Exchange(Step& step, const Deadline& deadline) override;
   void Send(int peer, const Frame& frame, const void* data, const Deadline& deadline) override;
@@ -31,6 +31,7 @@ class ShmTransport final : public Transport {
   void TellFailure(const Frame& frame, const std::string& text) override;
 
  private:
+  bool spans_hosts() const { return num_places_ < mesh_.world_size(); }
   bool OnThisHost(int peer) const;
   void BeginWithOtherHosts(Step& step);
   void Publish(const Step& step);

@@ -20,6 +20,8 @@ class StreamTransport final : public Transport {
   StreamTransport(Mesh mesh, const char* name) : mesh_(std::move(mesh)), name_(name) {}
 
   const char* name() const override { return name_; }
+  bool shares_memory() const override { return false; }
+  Mesh* network() override { return &mesh_; }
   size_t pair_bytes() const override { return kPairBytes; }
   // Short enough that what was received is still in the cache when it is reduced, and long enough that a step takes
   // many times the latency of a network.

@@ -28,6 +28,7 @@ struct Intake {
   Range range;                    // of the peer's offer
   void* into = nullptr;           // where the bytes shall lie; nullptr: where the transport has them, see `view`
   const uint8_t* view = nullptr;  // out: where they lie, until the next step
+  bool arrived = true;            // false while a message is awaited
 };
 
 // One step, as seen from one rank. Its own entries in `gives` and `takes` are ignored.
@@ -40,13 +41,18 @@ struct Step {
   std::vector<Intake> takes;  // [worldSize]
 };
 
+class Mesh;
+
 class Transport {
  public:
   virtual ~Transport() = default;
 
   virtual const char* name() const = 0;
-  // Whether steps within_host are possible, and not everybody is on this host.
-  virtual bool spans_hosts() const { return false; }
+  // Whether the ranks of a host share memory, so that steps within_host are possible.
+  virtual bool shares_memory() const { return true; }
+  // The channels to the other ranks, for steps with those that share no memory with this one and that may overlap;
+  // nullptr where all do.
+  virtual Mesh* network() { return nullptr; }
   // Up to so many bytes two ranks reduce fastest in one step, in which each reduces all of them, rather than in two, in
   // which each reduces half and takes the other half from its peer.
   virtual size_t pair_bytes() const { return SIZE_MAX; }

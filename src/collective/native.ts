@@ -332,6 +332,8 @@ export interface NativeAddon {
   readonly oneShotBytes: number;
   /** The same between two ranks that share no memory; two that do always exchange directly. */
   readonly pairBytes: number;
+  /** The longest block of an allReduce between hosts, of which several are under way at once. */
+  readonly blockBytes: number;
   /** Aborts every communicator of this process. From any thread. */
   abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */

@@ -91,12 +91,16 @@ function describeAllReduce(): Row[] {
   const limit = kibibytes(native().oneShotBytes);
   return [
     ["allReduce", "2 ranks of one host: direct exchange"],
+    ["", `3 or more ranks of one host: up to ${limit} direct exchange; above, reduce-scatter, then all-gather`],
     [
       "",
-      `2 ranks over tcp or grpc: up to ${kibibytes(native().pairBytes)} direct exchange; above, reduce-scatter, then all-gather`,
+      `over tcp or grpc: up to ${limit} (2 ranks: ${kibibytes(native().pairBytes)}) direct exchange; above, reduce-scatter and`,
     ],
-    ["", `3 or more ranks: up to ${limit} direct exchange; above, reduce-scatter, then all-gather`],
-    ["", `several hosts, some with several ranks: up to ${limit} direct exchange; above, reduce-scatter in each host,`],
-    ["", "exchange between hosts, all-gather in each host"],
+    ["", `all-gather in blocks of at most ${kibibytes(native().blockBytes)}, several of them under way at once`],
+    [
+      "",
+      `several hosts, some with several ranks: up to ${limit} direct exchange; above, reduce-scatter in each host, the same`,
+    ],
+    ["", "blocks between hosts, all-gather in each host"],
   ];
 }

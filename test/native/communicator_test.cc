@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "../../native/transport/stream_transport.h"
 #include "check.h"
 #include "world.h"
 
@@ -44,11 +45,13 @@ double SecondsOf(const std::function<void()>& body) {
 
 TEST("AllReduce: every rank has the bits of the sum in rank order") {
   for (const TransportKind transport : kTransports) {
-    for (const int world_size : {1, 2, 3, 5, 16}) {
+    for (const int world_size : {1, 2, 3, 4, 5, 16}) {
       World world(world_size, transport);
-      // The last one takes several segments of shared memory.
-      for (const size_t count :
-           {size_t{0}, size_t{1}, size_t{world_size - 1u}, size_t{1000}, size_t{10007}, size_t{150001}}) {
+      // The limits of the algorithms in float32, and messages of several segments of shared memory, or blocks.
+      const size_t one_shot = kOneShotBytes / sizeof(float);
+      const size_t pair = kPairBytes / sizeof(float);
+      for (const size_t count : {size_t{0}, size_t{1}, size_t{world_size - 1u}, size_t{1000}, one_shot, one_shot + 1,
+                                 pair, pair + 1, size_t{150001}, size_t{270001}}) {
         const std::vector<float> expected = SumInRankOrder(world_size, count);
         CheckNoErrors(world.Run([&](GroupCommunicator& communicator) {
           std::vector<float> data(count);
@@ -222,6 +225,45 @@ TEST("A peer that closes after its last call does not disturb the others; one th
       if (communicator.rank() == 2) communicator.Barrier({});
     });
     CHECK(errors[2].find("the connection to rank ") != std::string::npos);
+  }
+}
+
+TEST("A long allReduce of which one rank stays away: the others name it") {
+  for (const TransportKind transport : kTransports) {
+    World world(3, transport);
+    const std::string name = world.communicators[0]->transport();
+    std::vector<float> data[3];
+    const auto add_without_rank_1 = [&](GroupCommunicator& communicator) {
+      const int rank = communicator.rank();
+      data[rank].resize(3000000);
+      const CallInfo info{"long", rank == 0 ? 300 : 0};
+      if (rank != 1) communicator.AllReduce(data[rank].data(), 3000000, DataType::kFloat32, ReduceOp::kSum, info);
+    };
+    std::vector<std::string> errors;
+    const double seconds = SecondsOf([&] { errors = world.Run(add_without_rank_1); });
+    CHECK(seconds < 5);
+    CHECK_EQUAL(errors[0], "allReduce timed out after 300 ms on rank 0 (hosta): nothing received from rank 1 (hosta, " +
+                               name +
+                               ") for \"long\" [3000000] float32, 12000000 bytes. Look at the output of rank 1, "
+                               "which may be stopped or busy, or allow more time with timeoutMs.");
+    CHECK_EQUAL(errors[2], "allReduce failed on rank 2 (hosta): rank 0 (hosta, " + name +
+                               ") gave up with: " + errors[0]);
+  }
+}
+
+TEST("Long allReduces and short ones in turn keep in step") {
+  for (const TransportKind transport : kTransports) {
+    World world(3, transport);
+    CheckNoErrors(world.Run([&](GroupCommunicator& communicator) {
+      for (const size_t count : {300000, 3, 100000, 5000, 0, 262144}) {
+        std::vector<int> data(count, communicator.rank() + 1);
+        communicator.AllReduce(data.data(), count, DataType::kInt32, ReduceOp::kSum, {});
+        CHECK(data == std::vector<int>(count, 6));
+        std::vector<uint16_t> message(10, communicator.rank() == 2 ? 7 : 0);
+        communicator.Broadcast(message.data(), 20, 2, {});
+        CHECK(message == std::vector<uint16_t>(10, 7));
+      }
+    }));
   }
 }
 

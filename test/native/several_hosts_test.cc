@@ -12,12 +12,13 @@ namespace shardrun {
 
 namespace {
 
-// 2+2, 3+1, 2+2+3, hosts taking turns, and 4+4.
+// 2+2, 3+1, 2+2+3, hosts taking turns, 4+4, and 1+2.
 const std::vector<std::string> kLayouts[] = {{"a", "a", "b", "b"},
                                              {"a", "a", "a", "b"},
                                              {"a", "a", "b", "b", "c", "c", "c"},
                                              {"a", "b", "a", "b", "c"},
-                                             {"a", "a", "a", "a", "b", "b", "b", "b"}};
+                                             {"a", "a", "a", "a", "b", "b", "b", "b"},
+                                             {"a", "b", "b"}};
 
 // Sums of these depend on the order in which they are taken.
 float Sample(int rank, size_t i) { return (i % 7 == 0 ? 1e8f : 1.0f) / static_cast<float>(1 + rank + i % 13); }
@@ -67,8 +68,8 @@ TEST("AllReduce: few bytes in rank order, many host by host; the same bits on ev
   for (const auto& hosts : kLayouts) {
     World world(hosts, TransportKind::kAuto);
     CHECK_EQUAL(world.communicators[0]->transport(), std::string("shm+tcp"));
-    // The last ones take several steps inside a host, and several segments between hosts.
-    for (const size_t count : {size_t{1}, size_t{4096}, size_t{4097}, size_t{300001}, size_t{1100003}}) {
+    // The last ones take several blocks, and several steps inside a host.
+    for (const size_t count : {size_t{1}, size_t{4096}, size_t{4097}, size_t{32769}, size_t{300001}, size_t{1100003}}) {
       const auto expected = count <= 4096 ? SumInRankOrder(hosts, count) : SumHostByHost(hosts, count);
       CheckNoErrors(world.Run([&](GroupCommunicator& communicator) {
         std::vector<float> data = SamplesOf(communicator.rank(), count);
