@@ -26,6 +26,7 @@
         "collectives/measure.cc",
         "kernels/packed_weight.cc",
         "kernels/parallel.cc",
+        "kernels/octaves.cc",
         "kernels/rounding.cc",
         "kernels/quantised_rows.cc",
         "kernels/pack.cc",

@@ -79,10 +79,10 @@ void Multiply(const FloatProduct& product, Threads* threads) {
   MultiplyWith(ChosenKernels().multiply_float32, product, threads);
 }
 
-void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const float* maxima,
-             size_t num_rows, float* y) {
-  for (size_t row = 0; row < num_rows; ++row) {
-    const float row_scale = RowScale(maxima[row]);
+void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const int32_t* octaves,
+             size_t num_rows, float* y, Threads* threads) {
+  const auto rescale = [&](size_t row) {
+    const float row_scale = RowStep(octaves + row * kOctaves);
     for (size_t first = 0; first < layout.out_features; first += kTileOutputs) {
       float scales[kTileOutputs];
       std::memcpy(scales, weight + first / kTileOutputs * layout.tile_bytes(), sizeof(scales));
@@ -92,7 +92,9 @@ void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* s
         y[place + i] = static_cast<float>(sums[place + i]) * (row_scale * scales[i]);
       }
     }
-  }
+  };
+  if (num_rows == 1) return rescale(0);
+  threads->Run(num_rows, rescale);
 }
 
 }  // namespace shardrun

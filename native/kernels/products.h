@@ -1,7 +1,8 @@
 // The products themselves: rows of quantised activations times tiles of a packed weight, one implementation per
 // instruction set with the same results, bit for bit.
 //
-//   8 bits   sum = the integer product   y = float(sum) * (row's scale * output's scale)
+//   8 bits   sum = the integer product, of the low parts with all weights and of the high parts, times 255, with those
+//            of their groups   y = float(sum) * (row's scale * output's scale)
 //   4 bits   y = 0, then block of 32 by block: y = fma(float(integer product), row's scale * output's scale, y), and
 //            with minima y = fma(float(sum of the row's values) * row's scale, minimum, y)
 #pragma once
@@ -52,9 +53,9 @@ void ChooseKernels(const std::string& name);
 void Multiply(const Product& product, Threads* threads);
 void Multiply(const FloatProduct& product, Threads* threads);
 
-// y = float(sum) * (maximum / 127 * output's scale), the second half of a product of 8 bits.
-// sums, y: [num_rows, out_features]   maxima: [num_rows]
-void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const float* maxima,
-             size_t num_rows, float* y);
+// y = float(sum) * (row's scale * output's scale), the second half of a product of 8 bits.
+// sums, y: [num_rows, out_features]   octaves: [num_rows, kOctaves]
+void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const int32_t* octaves,
+             size_t num_rows, float* y, Threads* threads);
 
 }  // namespace shardrun

@@ -53,6 +53,31 @@ size_t CountOutputs(const Product& product, size_t tile, size_t half) {
   return std::min(kHalfOutputs, product.layout.out_features - std::min(first, product.layout.out_features));
 }
 
+// sum += the products of 4 inputs of 8 outputs, as magnitudes and signs of the weights, with 4 values.
+SHARDRUN_AVX2_INLINE void AddGroup(const int8_t* values, __m256i weights, __m256i magnitudes, __m256i* sum) {
+  const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(Broadcast(values), weights));
+  *sum = _mm256_add_epi32(*sum, AddPairs(pairs));
+}
+
+// q of 8 outputs, 4 inputs each.
+SHARDRUN_AVX2_INLINE __m256i LoadWeights(const uint8_t* groups) {
+  return _mm256_xor_si256(Load(groups), _mm256_set1_epi8(static_cast<char>(128)));
+}
+
+// sums[half] += what the high parts of a row add
+SHARDRUN_AVX2_INLINE void AddHigh(const HighGroup* high, size_t num_high, const uint8_t* groups,
+                                  __m256i (&sums)[kHalves]) {
+  SHARDRUN_UNROLL
+  for (size_t half = 0; half < kHalves; ++half) {
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t i = 0; i < num_high; ++i) {
+      const __m256i weights = LoadWeights(groups + high[i].group * kGroupBytes + half * kHalfBytes);
+      AddGroup(high[i].values, weights, _mm256_abs_epi8(weights), &sum);
+    }
+    sums[half] = _mm256_add_epi32(sums[half], _mm256_mullo_epi32(sum, _mm256_set1_epi32(kHighStep)));
+  }
+}
+
 template <size_t kRows>
 SHARDRUN_AVX2 void Multiply8(const Product& product, size_t row, size_t tile) {
   const PackedLayout& layout = product.layout;
@@ -60,7 +85,6 @@ SHARDRUN_AVX2 void Multiply8(const Product& product, size_t row, size_t tile) {
   const int8_t* values = product.rows.values() + row * padded;
   const uint8_t* weight = product.weight + tile * layout.tile_bytes();
   const uint8_t* groups = weight + layout.groups_offset();
-  const __m256i offset = _mm256_set1_epi8(static_cast<char>(128));
   __m256i sums[kRows][kHalves];
   SHARDRUN_UNROLL
   for (size_t r = 0; r < kRows; ++r) {
@@ -71,15 +95,17 @@ SHARDRUN_AVX2 void Multiply8(const Product& product, size_t row, size_t tile) {
     _mm_prefetch(reinterpret_cast<const char*>(groups + group * kGroupBytes + kAheadBytes), _MM_HINT_T0);
     SHARDRUN_UNROLL
     for (size_t half = 0; half < kHalves; ++half) {
-      const __m256i weights = _mm256_xor_si256(Load(groups + group * kGroupBytes + half * kHalfBytes), offset);
+      const __m256i weights = LoadWeights(groups + group * kGroupBytes + half * kHalfBytes);
       const __m256i magnitudes = _mm256_abs_epi8(weights);
       SHARDRUN_UNROLL
       for (size_t r = 0; r < kRows; ++r) {
-        const __m256i signed_values = _mm256_sign_epi8(Broadcast(values + r * padded + group * kGroupInputs), weights);
-        const __m256i pairs = _mm256_maddubs_epi16(magnitudes, signed_values);
-        sums[r][half] = _mm256_add_epi32(sums[r][half], AddPairs(pairs));
+        AddGroup(values + r * padded + group * kGroupInputs, weights, magnitudes, &sums[r][half]);
       }
     }
+  }
+  SHARDRUN_UNROLL
+  for (size_t r = 0; r < kRows; ++r) {
+    AddHigh(product.rows.high(row + r), product.rows.num_high(row + r), groups, sums[r]);
   }
   SHARDRUN_UNROLL
   for (size_t half = 0; half < kHalves; ++half) {

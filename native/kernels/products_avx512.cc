@@ -99,18 +99,43 @@ SHARDRUN_AVX512_INLINE void AddProducts(const int8_t* values, size_t row_stride,
   }
 }
 
+// The products of one row's high parts with kTiles tiles.
+template <size_t kTiles>
+SHARDRUN_AVX512_INLINE void MultiplyHigh(const HighGroup* high, size_t num_high, const uint8_t* groups,
+                                         size_t tile_stride, __m512i (&sums)[kTiles]) {
+  SHARDRUN_UNROLL
+  for (size_t t = 0; t < kTiles; ++t) sums[t] = _mm512_setzero_si512();
+  for (const HighGroup* end = high + num_high; high < end; high += kHighStride) {
+    SHARDRUN_UNROLL
+    for (size_t i = 0; i < kHighStride; ++i) {
+      const __m512i four = Broadcast(high[i].values);
+      SHARDRUN_UNROLL
+      for (size_t t = 0; t < kTiles; ++t) {
+        MultiplyAdd(&sums[t], _mm512_loadu_si512(groups + t * tile_stride + high[i].group * kGroupBytes), four);
+      }
+    }
+  }
+  static_assert(kHighStep == (1 << 8) - 1);
+  SHARDRUN_UNROLL
+  for (size_t t = 0; t < kTiles; ++t) sums[t] = _mm512_sub_epi32(_mm512_slli_epi32(sums[t], 8), sums[t]);
+}
+
 template <size_t kRows, size_t kTiles, size_t kDepth>
 SHARDRUN_AVX512 void Multiply8(const Product& product, size_t row, size_t tile) {
   const size_t padded = product.layout.padded_inputs();
   const size_t tile_bytes = product.layout.tile_bytes();
   int32_t sums[kRows * kTiles * kTileOutputs];
   const uint8_t* weight = product.weight + tile * tile_bytes;
-  AddProducts<kRows, kTiles, kDepth>(product.rows.values() + row * padded, padded,
-                                     weight + product.layout.groups_offset(), tile_bytes, padded / kGroupInputs, sums);
+  const uint8_t* groups = weight + product.layout.groups_offset();
+  AddProducts<kRows, kTiles, kDepth>(product.rows.values() + row * padded, padded, groups, tile_bytes,
+                                     padded / kGroupInputs, sums);
   for (size_t r = 0; r < kRows; ++r) {
+    __m512i high[kTiles];
+    MultiplyHigh<kTiles>(product.rows.high(row + r), product.rows.num_high(row + r), groups, tile_bytes, high);
     const __m512i surplus = _mm512_set1_epi32(128 * product.rows.sums()[row + r]);
     for (size_t t = 0; t < kTiles; ++t) {
-      const __m512i exact = _mm512_sub_epi32(_mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs), surplus);
+      const __m512i both = _mm512_add_epi32(_mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs), high[t]);
+      const __m512i exact = _mm512_sub_epi32(both, surplus);
       const size_t place = (row + r) * product.layout.out_features + (tile + t) * kTileOutputs;
       const __mmask16 mask = MaskOf(product, tile + t);
       if (product.sums != nullptr) {

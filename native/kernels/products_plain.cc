@@ -22,6 +22,13 @@ void AddGroups(const int8_t* values, const uint8_t* groups, size_t num_groups, i
   }
 }
 
+// sums: [16]   += what the high parts of a row add
+void AddHigh(const HighGroup* high, size_t num_high, const uint8_t* groups, int32_t* sums) {
+  int32_t high_sums[kTileOutputs] = {};
+  for (size_t i = 0; i < num_high; ++i) AddGroups(high[i].values, groups + high[i].group * kGroupBytes, 1, high_sums);
+  for (size_t output = 0; output < kTileOutputs; ++output) sums[output] += kHighStep * high_sums[output];
+}
+
 void MultiplyInt8(const Product& product, size_t first_tile, size_t last_tile) {
   const PackedLayout& layout = product.layout;
   const size_t padded = layout.padded_inputs();
@@ -34,6 +41,7 @@ void MultiplyInt8(const Product& product, size_t first_tile, size_t last_tile) {
     for (size_t row = 0; row < product.rows.num_rows(); ++row) {
       int32_t sums[kTileOutputs] = {};
       AddGroups(product.rows.values() + row * padded, weight + layout.groups_offset(), padded / kGroupInputs, sums);
+      AddHigh(product.rows.high(row), product.rows.num_high(row), weight + layout.groups_offset(), sums);
       const size_t place = row * layout.out_features + first;
       for (size_t output = 0; output < num_outputs; ++output) {
         if (product.sums != nullptr) {

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "../common/half.h"
-#include "rounding.h"
 
 namespace shardrun {
 
@@ -37,7 +36,7 @@ float RowScale(float maximum) {
   return std::isfinite(kLargest / maximum) ? maximum / kLargest : 0;  // too small to be told from 0
 }
 
-void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const float* maxima,
+void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const int32_t* octaves,
                              Threads* threads) {
   const size_t padded = layout.padded_inputs();
   const size_t scales_per_row = layout.bits == 8 ? 1 : padded / kRowBlock;
@@ -45,27 +44,47 @@ void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t 
   values_.resize(num_rows * padded);
   scales_.resize(num_rows * scales_per_row);
   sums_.resize(num_rows * scales_per_row);
+  if (layout.bits == 8) {
+    groups_per_row_ = (padded / kGroupInputs + kHighStride - 1) / kHighStride * kHighStride;
+    high_.resize(num_rows * groups_per_row_);
+    num_high_.resize(num_rows);
+  }
   const size_t num_tasks = (num_rows + kRowsPerTask - 1) / kRowsPerTask;
   const auto quantise = [&](size_t task) {
     const size_t end = std::min(num_rows, (task + 1) * kRowsPerTask);
-    for (size_t row = task * kRowsPerTask; row < end; ++row) QuantiseRow(layout, x, row, maxima);
+    for (size_t row = task * kRowsPerTask; row < end; ++row) {
+      if (layout.bits == 8) {
+        QuantiseInt8(layout, x + row * layout.in_features, row, octaves);
+      } else {
+        QuantiseBlocks(layout, x + row * layout.in_features, row);
+      }
+    }
   };
   if (num_tasks == 1) return quantise(0);
   threads->Run(num_tasks, quantise);
 }
 
-void QuantisedRows::QuantiseRow(const PackedLayout& layout, const float* x, size_t row, const float* maxima) {
+void QuantisedRows::QuantiseInt8(const PackedLayout& layout, const float* x, size_t row, const int32_t* octaves) {
   const size_t padded = layout.padded_inputs();
-  const float* source = x + row * layout.in_features;
   int8_t* values = values_.data() + row * padded;
-  if (layout.bits == 8) {
-    const float maximum = maxima != nullptr ? maxima[row] : AbsoluteMaximum(source, layout.in_features);
-    const Quantised quantised = QuantiseValues(source, layout.in_features, maximum, values);
-    std::fill_n(values + layout.in_features, padded - layout.in_features, 0);
-    scales_[row] = quantised.scale;
-    sums_[row] = quantised.sum;
-    return;
+  int32_t own_octaves[kOctaves];
+  if (octaves == nullptr) CountOctaves(x, layout.in_features, own_octaves);
+  const float step = RowStep(octaves == nullptr ? own_octaves : octaves + row * kOctaves);
+  RoundedParts parts = {0, 0};
+  if (step > 0) {
+    parts = RoundToParts(x, layout.in_features, 1 / step, values, high_.data() + row * groups_per_row_);
+  } else {
+    std::fill_n(values, layout.in_features, 0);
   }
+  std::fill_n(values + layout.in_features, padded - layout.in_features, 0);
+  scales_[row] = step;
+  sums_[row] = parts.sum;
+  num_high_[row] = parts.num_high;
+}
+
+void QuantisedRows::QuantiseBlocks(const PackedLayout& layout, const float* x, size_t row) {
+  const size_t padded = layout.padded_inputs();
+  int8_t* values = values_.data() + row * padded;
   const size_t begin = layout.in_offset;
   const size_t end = begin + layout.in_features;
   std::fill_n(values, padded, 0);
@@ -73,7 +92,7 @@ void QuantisedRows::QuantiseRow(const PackedLayout& layout, const float* x, size
     // the part of the block that is this rank's
     const size_t first = std::min(std::max(block * kRowBlock, begin), end);
     const size_t last = std::max(first, std::min((block + 1) * kRowBlock, end));
-    const float* part = source + (first - begin);
+    const float* part = x + (first - begin);
     const Quantised quantised = QuantiseValues(part, last - first, AbsoluteMaximum(part, last - first), values + first);
     scales_[row * (padded / kRowBlock) + block] = quantised.scale;
     sums_[row * (padded / kRowBlock) + block] = quantised.sum;

@@ -1,19 +1,22 @@
 // Activations as int8: what a product multiplies its packed weight with.
 //
-//   8 bits   one scale per row: maximum / 127, the maximum being the row's own or, when the row is spread over ranks,
-//            that of all its parts
-//   4 bits   one scale per 32 inputs, from their own maximum
+//   8 bits   one scale per row, the step that follows from the row's octaves (octaves.h): its own or, when the row is
+//            spread over ranks, those of all its parts. The largest values, about 1/64 of the row, are 15 bits wide:
+//            low + 255 * high, both 8 bits. The high parts are kept in a list.
+//   4 bits   one scale per 32 inputs, their own maximum / 127
 //
-// Rounded to the nearest, ties to even; a value is x * (127 / maximum). A maximum that is no number or infinite makes
-// the scale NaN, and so the row's outputs.
+// Rounded to the nearest, ties to even. A value that is no number or infinite makes the scale NaN, and so the row's
+// outputs.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "octaves.h"
 #include "packed_weight.h"
 #include "parallel.h"
+#include "rounding.h"
 
 namespace shardrun {
 
@@ -26,23 +29,31 @@ float RowScale(float maximum);
 // Memory for the rows of one product at a time.
 class QuantisedRows {
  public:
-  // x: [num_rows, in_features]   maxima: [num_rows], or null: each row's own
-  void Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const float* maxima, Threads* threads);
+  // x: [num_rows, in_features]   octaves: of 8 bits [num_rows, kOctaves], or null: each row's own
+  void Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const int32_t* octaves, Threads* threads);
 
   size_t num_rows() const { return num_rows_; }
-  // [num_rows, padded_inputs]
+  // [num_rows, padded_inputs]; of 8 bits the low parts
   const int8_t* values() const { return values_.data(); }
-  // [num_rows, scales per row]: 1 with 8 bits, padded_inputs / 32 with 4. sums: of the values that share a scale.
+  // [num_rows, scales per row]: 1 with 8 bits, padded_inputs / 32 with 4. sums: of the values (both parts) that share a
+  // scale.
   const float* scales() const { return scales_.data(); }
   const int32_t* sums() const { return sums_.data(); }
+  // Of 8 bits: the groups of a row's inputs with high parts, filled up with zeros to a multiple of kHighStride.
+  const HighGroup* high(size_t row) const { return high_.data() + row * groups_per_row_; }
+  size_t num_high(size_t row) const { return num_high_[row]; }
 
  private:
-  void QuantiseRow(const PackedLayout& layout, const float* x, size_t row, const float* maxima);
+  void QuantiseInt8(const PackedLayout& layout, const float* x, size_t row, const int32_t* octaves);
+  void QuantiseBlocks(const PackedLayout& layout, const float* x, size_t row);
 
   size_t num_rows_ = 0;
+  size_t groups_per_row_ = 0;
   std::vector<int8_t> values_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_;
+  std::vector<HighGroup> high_;  // [num_rows, groups_per_row], whole strides
+  std::vector<size_t> num_high_;
 };
 
 }  // namespace shardrun

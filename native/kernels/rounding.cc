@@ -1,6 +1,7 @@
 #include "rounding.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "intrinsics.h"
@@ -8,6 +9,9 @@
 namespace shardrun {
 
 namespace {
+
+// Of the first of two parts.
+constexpr int32_t kLargestLow = kHighStep / 2;
 
 uint32_t PlainLargestMagnitude(const float* x, size_t count) {
   uint32_t largest = 0;
@@ -20,17 +24,60 @@ uint32_t PlainLargestMagnitude(const float* x, size_t count) {
 }
 
 // Adding 1.5 * 2^23 leaves no room for a fraction: the sum is rounded to a whole number, which its lowest bits are.
-int32_t PlainRoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
+int32_t PlainRound(float x) {
   constexpr float kShift = 12582912.0F;
+  constexpr int32_t kShiftBits = 0x4b400000;
+  const float shifted = x + kShift;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  return bits - kShiftBits;
+}
+
+int32_t PlainRoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
   int32_t sum = 0;
   for (size_t i = 0; i < count; ++i) {
-    const float shifted = x[i] * factor + kShift;
-    uint32_t bits;
-    std::memcpy(&bits, &shifted, sizeof(bits));
-    out[i] = static_cast<int8_t>(bits & 0xff);
+    out[i] = static_cast<int8_t>(PlainRound(x[i] * factor));
     sum += out[i];
   }
   return sum;
+}
+
+int32_t PlainCountExponents(const float* x, size_t count, int top, int32_t* counts) {
+  std::fill_n(counts, kExponentCounts, 0);
+  int32_t num_values = 0;
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    const auto exponent = static_cast<int>(bits >> 23 & 0xff);
+    if (exponent == 0) continue;
+    ++num_values;
+    for (int below = top - exponent; below < kExponentCounts; ++below) ++counts[below];
+  }
+  return num_values;
+}
+
+// Divides value i into two parts, of which the second goes to the groups. Returns the first.
+int8_t SplitValue(int32_t value, size_t i, HighGroup* high, size_t* num_high) {
+  const int32_t part = (value + (value > 0 ? kLargestLow : -kLargestLow)) / kHighStep;
+  const auto group = static_cast<uint32_t>(i / kGroupInputs);
+  if (*num_high == 0 || high[*num_high - 1].group != group) high[(*num_high)++] = {group, {}};
+  high[*num_high - 1].values[i % kGroupInputs] = static_cast<int8_t>(part);
+  return static_cast<int8_t>(value - part * kHighStep);
+}
+
+void FillUp(HighGroup* high, size_t* num_high) {
+  while (*num_high % kHighStride != 0) high[(*num_high)++] = {0, {}};
+}
+
+RoundedParts PlainRoundToParts(const float* x, size_t count, float factor, int8_t* low, HighGroup* high) {
+  RoundedParts parts = {0, 0};
+  for (size_t i = 0; i < count; ++i) {
+    const int32_t value = PlainRound(x[i] * factor);
+    parts.sum += value;
+    low[i] = std::abs(value) <= kLargestLow ? static_cast<int8_t>(value) : SplitValue(value, i, high, &parts.num_high);
+  }
+  FillUp(high, &parts.num_high);
+  return parts;
 }
 
 #if defined(__x86_64__)
@@ -70,6 +117,71 @@ SHARDRUN_AVX512_ONLY int32_t Avx512RoundToInt8(const float* x, size_t count, flo
   return _mm512_reduce_add_epi32(sums);
 }
 
+// The exponents of 64 values, a byte each, in no particular order.
+SHARDRUN_AVX512_ONLY __m512i ExponentsOf(const float* x, size_t count) {
+  constexpr size_t kVectors = 4;
+  __m512i bits[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) {
+    const __mmask16 mask = v * kLanes < count ? MaskOf(v * kLanes, count) : 0;
+    bits[v] = _mm512_srli_epi32(_mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, x + v * kLanes), 1), 24);
+  }
+  return _mm512_packus_epi16(_mm512_packus_epi32(bits[0], bits[1]), _mm512_packus_epi32(bits[2], bits[3]));
+}
+
+SHARDRUN_AVX512_ONLY int32_t AddBytes(__m512i bytes) {
+  return static_cast<int32_t>(_mm512_reduce_add_epi64(_mm512_sad_epu8(bytes, _mm512_setzero_si512())));
+}
+
+SHARDRUN_AVX512_ONLY int32_t Avx512CountExponents(const float* x, size_t count, int top, int32_t* counts) {
+  constexpr size_t kValues = 4 * kLanes;
+  constexpr size_t kMostVectors = 255;  // that a byte can count
+  // the last one counts all exponents but 0
+  __m512i least[kExponentCounts + 1];
+  for (int i = 0; i < kExponentCounts; ++i) least[i] = _mm512_set1_epi8(static_cast<char>(std::max(top - i, 1)));
+  least[kExponentCounts] = _mm512_set1_epi8(1);
+  int32_t totals[kExponentCounts + 1] = {};
+  for (size_t begin = 0; begin < count; begin += kMostVectors * kValues) {
+    const size_t end = std::min(count, begin + kMostVectors * kValues);
+    __m512i numbers[kExponentCounts + 1];
+    SHARDRUN_UNROLL
+    for (__m512i& number : numbers) number = _mm512_setzero_si512();
+    for (size_t i = begin; i < end; i += kValues) {
+      const __m512i exponents = ExponentsOf(x + i, end - i);
+      SHARDRUN_UNROLL
+      for (int n = 0; n <= kExponentCounts; ++n) {
+        const __mmask64 reached = _mm512_cmpge_epu8_mask(exponents, least[n]);
+        numbers[n] = _mm512_mask_sub_epi8(numbers[n], reached, numbers[n], _mm512_set1_epi8(-1));
+      }
+    }
+    for (int n = 0; n <= kExponentCounts; ++n) totals[n] += AddBytes(numbers[n]);
+  }
+  std::copy_n(totals, kExponentCounts, counts);
+  return totals[kExponentCounts];
+}
+
+SHARDRUN_AVX512_ONLY RoundedParts Avx512RoundToParts(const float* x, size_t count, float factor, int8_t* low,
+                                                     HighGroup* high) {
+  __m512i sums = _mm512_setzero_si512();
+  size_t num_high = 0;
+  for (size_t i = 0; i < count; i += kLanes) {
+    const __mmask16 mask = MaskOf(i, count);
+    const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(factor));
+    const __m512i rounded = _mm512_cvtps_epi32(scaled);
+    sums = _mm512_add_epi32(sums, rounded);
+    _mm_mask_storeu_epi8(low + i, mask, _mm512_cvtepi32_epi8(rounded));
+    unsigned large = _mm512_cmpgt_epi32_mask(_mm512_abs_epi32(rounded), _mm512_set1_epi32(kLargestLow));
+    if (large == 0) continue;
+    int32_t values[kLanes];
+    _mm512_storeu_si512(values, rounded);
+    for (; large != 0; large &= large - 1) {
+      const auto lane = static_cast<size_t>(__builtin_ctz(large));
+      low[i + lane] = SplitValue(values[lane], i + lane, high, &num_high);
+    }
+  }
+  FillUp(high, &num_high);
+  return {_mm512_reduce_add_epi32(sums), num_high};
+}
+
 #endif
 
 }  // namespace
@@ -84,12 +196,28 @@ int32_t RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
   return HasAvx512() ? Avx512RoundToInt8(x, count, factor, out) : PlainRoundToInt8(x, count, factor, out);
 }
 
+int32_t CountExponents(const float* x, size_t count, int top, int32_t* counts) {
+  return HasAvx512() ? Avx512CountExponents(x, count, top, counts) : PlainCountExponents(x, count, top, counts);
+}
+
+RoundedParts RoundToParts(const float* x, size_t count, float factor, int8_t* low, HighGroup* high) {
+  return HasAvx512() ? Avx512RoundToParts(x, count, factor, low, high) : PlainRoundToParts(x, count, factor, low, high);
+}
+
 #else
 
 uint32_t LargestMagnitude(const float* x, size_t count) { return PlainLargestMagnitude(x, count); }
 
 int32_t RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
   return PlainRoundToInt8(x, count, factor, out);
+}
+
+int32_t CountExponents(const float* x, size_t count, int top, int32_t* counts) {
+  return PlainCountExponents(x, count, top, counts);
+}
+
+RoundedParts RoundToParts(const float* x, size_t count, float factor, int8_t* low, HighGroup* high) {
+  return PlainRoundToParts(x, count, factor, low, high);
 }
 
 #endif

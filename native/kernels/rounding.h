@@ -1,8 +1,10 @@
-// The two loops over floats that quantising consists of, for whatever the CPU is: the same results everywhere.
+// The loops over floats that quantising consists of, for whatever the CPU is: the same results everywhere.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "packed_weight.h"
 
 namespace shardrun {
 
@@ -12,5 +14,30 @@ uint32_t LargestMagnitude(const float* x, size_t count);
 
 // out = x * factor rounded to the nearest, ties to even; |x * factor| < 128. Returns the sum of out.
 int32_t RoundToInt8(const float* x, size_t count, float factor, int8_t* out);
+
+// counts[i] = how many of x have exponent top - i or a larger one, as floats store it, those of 0 (zeros, and what is
+// next to it) never. Returns how many have another exponent. counts: [kExponentCounts]
+inline constexpr int kExponentCounts = 7;
+int32_t CountExponents(const float* x, size_t count, int top, int32_t* counts);
+
+// The second parts of kGroupInputs values.
+struct HighGroup {
+  uint32_t group;  // of the row's
+  int8_t values[kGroupInputs];
+};
+// Lists of them are filled up with zeros to a multiple of this, so that loops over them end where they are expected to.
+inline constexpr size_t kHighStride = 4;
+
+// What a step of a second part is worth, in steps of the first: so both parts are -127 .. 127.
+inline constexpr int32_t kHighStep = 255;
+
+// low + kHighStep * high = x * factor rounded to the nearest, ties to even; |x * factor| <= 2^14. Most have no second
+// part; high: the groups in which one has, in order, and what fills them up, at most count / kGroupInputs rounded up,
+// and up again to kHighStride.
+struct RoundedParts {
+  int32_t sum;  // of low + kHighStep * high
+  size_t num_high;
+};
+RoundedParts RoundToParts(const float* x, size_t count, float factor, int8_t* low, HighGroup* high);
 
 }  // namespace shardrun

@@ -75,12 +75,12 @@ class PackedKernel : public Kernel {
     return value;
   }
 
-  // Input `index`, the maxima of num_rows rows.
-  const float* ReadMaxima(const KernelContext* context, size_t index, size_t num_rows) const {
+  // Input `index`, the octaves of num_rows rows.
+  const int32_t* ReadOctaves(const KernelContext* context, size_t index, size_t num_rows) const {
     TypedShape typed;
-    const Value* value = ReadRows(context, index, 1, &typed);
-    if (typed.num_elements() == num_rows) return static_cast<const float*>(MutableData(value));
-    throw Error(Error::Kind::kExecution, what_ + " expected the maxima of " + std::to_string(num_rows) +
+    const Value* value = ReadRows(context, index, kOctaves, &typed);
+    if (CountRows(typed.shape) == num_rows) return static_cast<const int32_t*>(MutableData(value));
+    throw Error(Error::Kind::kExecution, what_ + " expected the octaves of " + std::to_string(num_rows) +
                                              " rows, received shape " + Print(typed.shape) + ".");
   }
 
@@ -142,11 +142,11 @@ class IntegerMatMulKernel : public PackedKernel {
     TypedShape typed;
     const Value* x = ReadRows(context, 0, layout().in_features, &typed);
     const size_t num_rows = CountRows(typed.shape);
-    const float* maxima = ReadMaxima(context, 1, num_rows);
+    const int32_t* octaves = ReadOctaves(context, 1, num_rows);
     const uint8_t* weight = ReadWeight(context, 2);
     auto* sums = static_cast<int32_t*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
     SessionThreads pool = threads(context);
-    rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), num_rows, maxima, &pool);
+    rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), num_rows, octaves, &pool);
     Multiply(Product{layout(), weight, rows(), nullptr, sums}, &pool);
   }
 };
@@ -159,23 +159,32 @@ class RescaleKernel : public PackedKernel {
     TypedShape typed;
     const Value* sums = ReadRows(context, 0, layout().out_features, &typed);
     const size_t num_rows = CountRows(typed.shape);
-    const float* maxima = ReadMaxima(context, 1, num_rows);
+    const int32_t* octaves = ReadOctaves(context, 1, num_rows);
     const uint8_t* weight = ReadWeight(context, 2);
     auto* y = static_cast<float*>(Output(context, 0, typed.shape));
-    shardrun::Rescale(layout(), weight, static_cast<const int32_t*>(MutableData(sums)), maxima, num_rows, y);
+    SessionThreads pool = threads(context);
+    shardrun::Rescale(layout(), weight, static_cast<const int32_t*>(MutableData(sums)), octaves, num_rows, y, &pool);
   }
 };
 
-class RowMaximumKernel : public Kernel {
+class RowOctavesKernel : public Kernel {
  public:
+  explicit RowOctavesKernel(const ProductState* state) : state_(*state) {}
+
   void Compute(KernelContext* context) override {
     const Value* value = Input(context, 0);
     const TypedShape typed = ReadTypedShape(value);
     const auto* x = static_cast<const float*>(MutableData(value));
-    auto* maxima = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, 1)));
+    auto* octaves = static_cast<int32_t*>(Output(context, 0, WithColumns(typed.shape, kOctaves)));
     const auto columns = static_cast<size_t>(typed.shape.back());
-    for (size_t row = 0; row < CountRows(typed.shape); ++row) maxima[row] = AbsoluteMaximum(x + row * columns, columns);
+    const auto count = [&](size_t row) { CountOctaves(x + row * columns, columns, octaves + row * kOctaves); };
+    const size_t num_rows = CountRows(typed.shape);
+    if (num_rows == 1) return count(0);
+    SessionThreads(state_.num_threads, context).Run(num_rows, count);
   }
+
+ private:
+  const ProductState& state_;
 };
 
 }  // namespace
@@ -191,11 +200,11 @@ std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state) {
       [state](const KernelInfo* info) { return std::make_unique<PackedMatMulKernel>(state, info); });
   add("QuantizedMatMul", Parameters{floats, packed}, Parameters{floats}, InferOutFeatures,
       [state](const KernelInfo* info) { return std::make_unique<QuantizedMatMulKernel>(state, info); });
-  add("RowMaximum", Parameters{floats}, Parameters{floats}, InferOneColumn,
-      [](const KernelInfo*) { return std::make_unique<RowMaximumKernel>(); });
-  add("IntegerMatMul", Parameters{floats, floats, packed}, Parameters{integers}, InferOutFeatures,
+  add("RowOctaves", Parameters{floats}, Parameters{integers}, InferOctaves,
+      [state](const KernelInfo*) { return std::make_unique<RowOctavesKernel>(state); });
+  add("IntegerMatMul", Parameters{floats, integers, packed}, Parameters{integers}, InferOutFeatures,
       [state](const KernelInfo* info) { return std::make_unique<IntegerMatMulKernel>(state, info); });
-  add("Rescale", Parameters{integers, floats, packed}, Parameters{floats}, InferSameShape,
+  add("Rescale", Parameters{integers, integers, packed}, Parameters{floats}, InferSameShape,
       [state](const KernelInfo* info) { return std::make_unique<RescaleKernel>(state, info); });
   ops.back()->AllowInPlace();  // int32 and float32 have the same size
   return ops;

@@ -2,14 +2,14 @@
 //
 //   PackedMatMul(x [..., K], weight) -> y [..., N]         the weight has 32 bits; else as the next
 //   QuantizedMatMul(x [..., K], weight) -> y [..., N]      x, y: float32; weight: uint8, the packed bytes
-//   RowMaximum(x [..., K]) -> maximum [..., 1]             float32, the largest absolute value of each row
-//   IntegerMatMul(x [..., K], maximum [..., 1], weight) -> sums int32 [..., N]
-//   Rescale(sums [..., N], maximum [..., 1], weight) -> y [..., N]
+//   RowOctaves(x [..., K]) -> octaves int32 [..., 64]      how many values of each row lie in each (kernels/octaves.h)
+//   IntegerMatMul(x [..., K], octaves [..., 64], weight) -> sums int32 [..., N]
+//   Rescale(sums [..., N], octaves [..., 64], weight) -> y [..., N]
 //
-// The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: RowMaximum, AllReduce max,
+// The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: RowOctaves, AllReduce sum,
 // IntegerMatMul, AllReduce sum, Rescale. The bits of y are those of one rank, as integers have no rounding.
 //
-// Attributes, of all but RowMaximum: bits (32; 8 or 4; 8 for the last two), in_features (K), out_features (N); with 4
+// Attributes, of all but RowOctaves: bits (32; 8 or 4; 8 for the last two), in_features (K), out_features (N); with 4
 // bits also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
 #pragma once
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "../kernels/octaves.h"
+
 namespace shardrun::ort {
 
 namespace {
@@ -61,8 +63,8 @@ Status* InferSameNdim(const CustomOp*, ShapeInferContext* context) {
   return InferFromInput(context, [](std::vector<Axis>* axes) { axes->assign(axes->size(), Axis()); });
 }
 
-Status* InferOneColumn(const CustomOp*, ShapeInferContext* context) {
-  return InferFromInput(context, [](std::vector<Axis>* axes) { axes->back() = {1, ""}; });
+Status* InferOctaves(const CustomOp*, ShapeInferContext* context) {
+  return InferFromInput(context, [](std::vector<Axis>* axes) { axes->back() = {static_cast<int64_t>(kOctaves), ""}; });
 }
 
 Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context) {

@@ -9,8 +9,8 @@ namespace shardrun::ort {
 Status* InferSameShape(const CustomOp*, ShapeInferContext* context);
 // The same number of axes; nothing else is known.
 Status* InferSameNdim(const CustomOp*, ShapeInferContext* context);
-// The same sizes but the last, which is 1.
-Status* InferOneColumn(const CustomOp*, ShapeInferContext* context);
+// The same sizes but the last, which is the number of octaves (kernels/octaves.h).
+Status* InferOctaves(const CustomOp*, ShapeInferContext* context);
 // The same sizes but the last, which is the attribute out_features.
 Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context);
 

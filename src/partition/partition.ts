@@ -145,10 +145,10 @@ function planCollectives({ steps, layouts, madeWhole, logits }: Walk, shapes: Re
       if (!insideGraph && (value !== "logits" || logits === undefined)) return [];
       const layout = layouts.get(value);
       const kind = layout?.kind === "Partial" ? "allReduce" : "allGather";
-      const { op, dataType } = layout?.kind === "Partial" ? layout : PARTIAL;
+      const { dataType } = layout?.kind === "Partial" ? layout : PARTIAL;
       const shape = shapes.get(value);
       const elementsPerToken = countFixed(shape ?? []);
-      return [{ kind, op, dataType, value, node: origin.name, shape, elementsPerToken, insideGraph }];
+      return [{ kind, dataType, value, node: origin.name, shape, elementsPerToken, insideGraph }];
     }),
   );
 }

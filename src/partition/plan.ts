@@ -13,10 +13,9 @@ export type Sharding =
   | { readonly kind: "Shard"; readonly axis: number; readonly runs: readonly (readonly Stretch[])[] }
   | PartialLayout;
 
-/** Every rank holds a summand, or a candidate for the maximum. */
+/** Every rank holds a summand. */
 export interface PartialLayout {
   readonly kind: "Partial";
-  readonly op: "sum" | "max";
   readonly dataType: "float32" | "int32";
 }
 
@@ -45,8 +44,6 @@ export interface WeightPlan {
 
 export interface CollectivePlan {
   readonly kind: "allReduce" | "allGather";
-  /** Of an allReduce. */
-  readonly op: "sum" | "max";
   readonly dataType: "float32" | "int32";
   /** The value that is made whole. */
   readonly value: string;

@@ -136,8 +136,8 @@ function describeSharding(sharding: Sharding, role: string): string {
 
 /** A sum of float32 is what an allReduce usually is; what it is else is said. */
 function describeCollectives(collectives: readonly CollectivePlan[]): string {
-  const described = collectives.map(({ kind, op, dataType, shape }) => {
-    const what = [kind, ...(op === "max" ? [op] : []), ...(dataType === "int32" ? [dataType] : [])].join(" ");
+  const described = collectives.map(({ kind, dataType, shape }) => {
+    const what = dataType === "int32" ? `${kind} ${dataType}` : kind;
     return `${what} [${shape?.join(", ") ?? "?"}]`;
   });
   return described.join(", ") || "-";

@@ -18,7 +18,7 @@ export interface ShardLayout {
 }
 
 export const REPLICATE: Layout = { kind: "Replicate" };
-export const PARTIAL: PartialLayout = { kind: "Partial", op: "sum", dataType: "float32" };
+export const PARTIAL: PartialLayout = { kind: "Partial", dataType: "float32" };
 
 /** Cut along `axis`. */
 export function shard(axis: number, cut: Cut): ShardLayout {
@@ -93,7 +93,7 @@ export function carry(op: Op, layout: Layout, output: Layout = layout): Flow {
 
 /** Summands in, summands out: for a linear op whose inputs are all sums still to be added up; undefined for others. */
 export function addedLater(op: Op): Flow | undefined {
-  const areSums = op.inputs.every(({ layout }) => layout.kind === "Partial" && layout.op === "sum");
+  const areSums = op.inputs.every(({ layout }) => layout.kind === "Partial");
   return areSums ? { reads: op.inputs.map(() => PARTIAL), writes: [PARTIAL] } : undefined;
 }
 

@@ -9,6 +9,9 @@ import { intAttribute, normalizeAxis } from "./rule.ts";
 export type Shape = readonly Dimension[];
 type Known = Shape | undefined;
 
+/** Numbers that native/kernels/octaves.h counts per row. */
+const NUM_OCTAVES = 64;
+
 /** What a shape rule sees: the inputs' shapes, and the numbers of integer constants. */
 interface Sight {
   readonly node: GraphNode;
@@ -153,7 +156,7 @@ function attention({ node, shapes }: Sight): Known[] {
 const SHAPES: Readonly<Record<string, (sight: Sight) => Known[]>> = {
   MatMul: product, FusedMatMul: product, Gemm: product,
   QuantizedMatMul: quantizedProduct, IntegerMatMul: quantizedProduct, Rescale: quantizedProduct,
-  RowMaximum: ({ shapes: [x] }) => [x?.with(-1, 1)],
+  RowOctaves: ({ shapes: [x] }) => [x?.with(-1, NUM_OCTAVES)],
   Add: broadcast, Sub: broadcast, Mul: broadcast, Div: broadcast, Pow: broadcast, Where: broadcast, BiasGelu: broadcast,
   Identity: likeFirst, Sqrt: likeFirst, Neg: likeFirst, Cast: likeFirst, Clip: likeFirst, Exp: likeFirst, Erf: likeFirst,
   Relu: likeFirst, Sigmoid: likeFirst, Tanh: likeFirst, Gelu: likeFirst, FastGelu: likeFirst, QuickGelu: likeFirst,

@@ -138,7 +138,7 @@ class ShardWriter {
   }
 
   /** The collective after a node; its label for errors is the name of the graph's node. */
-  #collective({ value, kind, op, node: label }: CollectivePlan, sharding: Sharding, output: string): GraphNode {
+  #collective({ value, kind, node: label }: CollectivePlan, sharding: Sharding, output: string): GraphNode {
     const input = this.#leftOut.has(value) ? this.#zerosFor(value) : this.#producedName(value);
     const inputs = this.#token === undefined ? [input] : [input, this.#token];
     this.#token = `${value}/token`;
@@ -151,7 +151,7 @@ class ShardWriter {
       attributes: {
         ...(sharding.kind === "Shard"
           ? { axis: int(sharding.axis), sizes: { kind: "ints", value: sharding.runs.map(countIndices) } }
-          : { op: { kind: "string", value: op } }),
+          : { op: { kind: "string", value: "sum" } }),
         label: { kind: "string", value: label },
       },
     };

@@ -5,7 +5,7 @@
  *     product            x Replicate,   w Shard(out)      -> Shard(last)       -                 columnParallel
  *                        x Shard(last), w Shard(in)       -> Partial(sum)      allReduce         rowParallel
  *     quantizedProduct   as product with w [out, in], but rowParallel with 8 bits is three nodes, exact for any worldSize:
- *       RowMaximum       x Shard(last)                    -> Partial(max)      allReduce
+ *       RowOctaves       x Shard(last)                    -> Partial(sum)      allReduce of int32
  *       IntegerMatMul    x Shard(last), w Shard(in)       -> Partial(sum)      allReduce of int32
  *       Rescale          both made whole                  -> Replicate         -
  *     linear             all Partial                      -> Partial(sum)      -

@@ -1,10 +1,12 @@
 // Packed products against what they mean: weights read back from the blob as numbers, products summed one by one.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
 #include <vector>
 
 #include "../../native/common/half.h"
+#include "../../native/kernels/octaves.h"
 #include "../../native/kernels/pack.h"
 #include "../../native/kernels/products.h"
 #include "../../native/kernels/rounding.h"
@@ -66,11 +68,11 @@ struct Int8Reference {
     }
   }
 
-  // One row of x, whose maximum is `maximum`, with output n.
-  int64_t Sum(const float* x, float maximum, size_t n) const {
+  // One row of x, rounded to multiples of `step`, with output n.
+  int64_t Sum(const float* x, float step, size_t n) const {
     int64_t sum = 0;
     for (size_t k = 0; k < num_inputs; ++k) {
-      const int value = maximum == 0 ? 0 : static_cast<int>(std::nearbyint(x[k] * (127 / maximum)));
+      const int value = step == 0 ? 0 : static_cast<int>(std::nearbyint(x[k] / step));
       sum += value * values[n * num_inputs + k];
     }
     return sum;
@@ -87,6 +89,30 @@ float MaximumOf(const float* x, size_t count) {
   return maximum;
 }
 
+// The definition: the least power of two of which all but 1/64 of the values that are not 0 are less than 128.
+float StepOf(const float* x, size_t count) {
+  Floats magnitudes;
+  for (size_t i = 0; i < count; ++i) {
+    if (x[i] != 0) magnitudes.push_back(std::fabs(x[i]));
+  }
+  if (magnitudes.empty()) return 0;
+  std::sort(magnitudes.begin(), magnitudes.end());
+  const auto octave_of = [](float magnitude) { return std::floor(std::log2(magnitude)); };
+  const float top = octave_of(magnitudes.back());
+  const float most = octave_of(magnitudes[magnitudes.size() - 1 - magnitudes.size() / 64]);
+  return std::exp2(std::max(most, top - 7) - 6);
+}
+
+// Normally distributed, but for a few values in each row that are up to 300 times as large.
+Floats RandomActivations(size_t num_rows, size_t num_inputs, uint32_t seed) {
+  Floats x = RandomFloats(num_rows * num_inputs, seed);
+  std::mt19937 random(seed);
+  for (size_t row = 0; row < num_rows && num_inputs > 0; ++row) {
+    for (size_t i = 0; i < 1 + num_inputs / 100; ++i) x[row * num_inputs + random() % num_inputs] *= random() % 300;
+  }
+  return x;
+}
+
 std::vector<uint8_t> PackAsInt8(const PackedLayout& layout, const Floats& weights, size_t row_stride,
                                 const Floats& maxima) {
   std::vector<uint8_t> packed(layout.num_bytes());
@@ -97,7 +123,7 @@ std::vector<uint8_t> PackAsInt8(const PackedLayout& layout, const Floats& weight
 
 void CheckInt8(size_t num_rows, size_t num_outputs, size_t num_inputs) {
   const Floats weights = RandomFloats(num_outputs * num_inputs, 1);
-  const Floats x = RandomFloats(num_rows * num_inputs, 2);
+  const Floats x = RandomActivations(num_rows, num_inputs, 2);
   const Int8Reference reference(weights, num_outputs, num_inputs);
   const PackedLayout layout = {8, num_outputs, num_inputs};
   Floats maxima(num_outputs);
@@ -105,11 +131,11 @@ void CheckInt8(size_t num_rows, size_t num_outputs, size_t num_inputs) {
   CHECK(maxima == reference.maxima);
   const Floats y = MultiplyFloats(layout, PackAsInt8(layout, weights, num_inputs, maxima), x, num_rows);
   for (size_t row = 0; row < num_rows; ++row) {
-    const float maximum = MaximumOf(x.data() + row * num_inputs, num_inputs);
+    const float step = StepOf(x.data() + row * num_inputs, num_inputs);
     for (size_t n = 0; n < num_outputs; ++n) {
-      const float scale = maximum / 127 * (reference.maxima[n] / 127);
+      const float scale = step * (reference.maxima[n] / 127);
       CHECK_EQUAL(y[row * num_outputs + n],
-                  static_cast<float>(reference.Sum(x.data() + row * num_inputs, maximum, n)) * scale);
+                  static_cast<float>(reference.Sum(x.data() + row * num_inputs, step, n)) * scale);
     }
   }
 }
@@ -238,21 +264,27 @@ TEST("4 bits: the product of what is stored, for any shape, block size and offse
   }
 }
 
-TEST("8 bits: parts of the inputs, each with the whole row's maximum, sum up to the whole product, bit for bit") {
+TEST("8 bits: parts of the inputs, each with the counts of the whole row, sum up to the whole product, bit for bit") {
   constexpr size_t kRows = 5, kOutputs = 37, kInputs = 203;
   const Floats weights = RandomFloats(kOutputs * kInputs, 5);
-  const Floats x = RandomFloats(kRows * kInputs, 6);
+  const Floats x = RandomActivations(kRows, kInputs, 6);
   const Int8Reference reference(weights, kOutputs, kInputs);
   const PackedLayout whole = {8, kOutputs, kInputs};
   const std::vector<uint8_t> packed_whole = PackAsInt8(whole, weights, kInputs, reference.maxima);
   const Floats expected = MultiplyFloats(whole, packed_whole, x, kRows);
   for (const std::vector<size_t>& cuts :
        {std::vector<size_t>{0, 203}, {0, 100, 203}, {0, 1, 4, 77, 203}, {0, 64, 64, 203}}) {
-    Floats maxima(kRows);
+    std::vector<int32_t> octaves(kRows * kOctaves);
     std::vector<int32_t> total(kRows * kOutputs);
     std::vector<uint8_t> packed;
     PackedLayout layout;
-    for (size_t row = 0; row < kRows; ++row) maxima[row] = AbsoluteMaximum(x.data() + row * kInputs, kInputs);
+    for (size_t part = 0; part + 1 < cuts.size(); ++part) {
+      for (size_t row = 0; row < kRows; ++row) {
+        int32_t own[kOctaves];
+        CountOctaves(x.data() + row * kInputs + cuts[part], cuts[part + 1] - cuts[part], own);
+        for (size_t i = 0; i < kOctaves; ++i) octaves[row * kOctaves + i] += own[i];
+      }
+    }
     for (size_t part = 0; part + 1 < cuts.size(); ++part) {
       layout = {8, kOutputs, cuts[part + 1] - cuts[part]};
       const Floats part_weights(weights.begin() + static_cast<ptrdiff_t>(cuts[part]), weights.end());
@@ -262,20 +294,20 @@ TEST("8 bits: parts of the inputs, each with the whole row's maximum, sum up to 
         part_x.insert(part_x.end(), x.data() + row * kInputs + cuts[part], x.data() + row * kInputs + cuts[part + 1]);
       }
       QuantisedRows rows;
-      rows.Quantise(layout, part_x.data(), kRows, maxima.data(), &two_threads);
+      rows.Quantise(layout, part_x.data(), kRows, octaves.data(), &two_threads);
       std::vector<int32_t> sums(total.size());
       MultiplyWithAll(Product{layout, packed.data(), rows, nullptr, sums.data()}, &sums);
       for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
     }
     Floats y(total.size());
-    Rescale(layout, packed.data(), total.data(), maxima.data(), kRows, y.data());
+    Rescale(layout, packed.data(), total.data(), octaves.data(), kRows, y.data(), &two_threads);
     CHECK(y == expected);
   }
 }
 
 TEST("a row's product does not depend on the rows beside it, bit for bit") {
   constexpr size_t kRows = 21, kOutputs = 83, kInputs = 160;
-  const Floats x = RandomFloats(kRows * kInputs, 7);
+  const Floats x = RandomActivations(kRows, kInputs, 7);
   const Floats weights = RandomFloats(kOutputs * kInputs, 8);
   const PackedLayout int8 = {8, kOutputs, kInputs};
   const PackedLayout int4 = {4, kOutputs, kInputs, 32, true, 0};
@@ -406,6 +438,52 @@ TEST("rounding is to the nearest, ties to even, for any count, and sums up; the 
     CHECK_EQUAL(static_cast<int>(rounded[count]), 99);
     CHECK_EQUAL(BitCast<float>(LargestMagnitude(x.data(), count)), maximum);
   }
+}
+
+TEST("the step lets all but 1/64 of a row fit, is at most 7 octaves below the largest value's, and knows no zeros") {
+  Floats x(640, 1);
+  const auto step = [&] {
+    int32_t octaves[kOctaves];
+    CountOctaves(x.data(), x.size(), octaves);
+    return RowStep(octaves);
+  };
+  constexpr float kOne = 1.0F / 64;
+  CHECK_EQUAL(step(), kOne);
+  std::fill_n(x.begin(), 10, 30.0F);
+  CHECK_EQUAL(step(), kOne);
+  x[300] = -30;
+  CHECK_EQUAL(step(), 16 * kOne);
+  std::fill_n(x.begin(), 9, 1e6F);
+  std::fill_n(x.begin() + 300, 64, 0.0F);
+  CHECK_EQUAL(step(), 4096 * kOne);  // 2^19 <= 1e6: 2^12 is 7 octaves below; of 576 values 1/64 is 9
+  x[100] = 0;
+  CHECK_EQUAL(step(), 524288 * kOne);
+  std::fill(x.begin(), x.end(), 0.0F);
+  CHECK_EQUAL(step(), 0.0F);
+  x[5] = 3e-9F;
+  CHECK_EQUAL(step(), std::ldexp(1.0F, -29 - 6));
+}
+
+TEST("values whose rounding is not in 8 bits have two parts, whose sum they are") {
+  Floats x;
+  for (int i = -16384; i <= 16384; i += 37) x.push_back(static_cast<float>(i) / 4);
+  std::vector<int8_t> low(x.size());
+  std::vector<HighGroup> high(x.size() / kGroupInputs + kHighStride);
+  const RoundedParts parts = RoundToParts(x.data(), x.size(), 4, low.data(), high.data());
+  std::vector<int> values(low.begin(), low.end());
+  for (size_t i = 0; i < parts.num_high; ++i) {
+    if (i > 0 && high[i].group > 0) CHECK(high[i - 1].group < high[i].group);
+    for (size_t k = 0; k < kGroupInputs; ++k) {
+      if (high[i].values[k] != 0) values[high[i].group * kGroupInputs + k] += 255 * high[i].values[k];
+    }
+  }
+  int sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    CHECK_EQUAL(static_cast<float>(values[i]), x[i] * 4);
+    CHECK(low[i] >= -127);
+    sum += values[i];
+  }
+  CHECK_EQUAL(parts.sum, sum);
 }
 
 TEST("layouts that do not exist are refused") {

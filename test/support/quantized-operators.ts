@@ -1,6 +1,6 @@
 /**
  * Quantised products in plain TypeScript, float64: matrices are rounded as native/kernels round them, with the scales of whole
- * rows or blocks, and products of 8 bits are integers. Written for the proof that a cut changes nothing, not for its last bits.
+ * rows or blocks, products of 8 bits are integers, and their rows have native/kernels/octaves.h's steps. Written for the proof that a cut changes nothing, not for its last bits.
  */
 import type { GraphNode, Packing } from "../../src/model/graph.ts";
 import type { Operator } from "./operators.ts";
@@ -31,15 +31,15 @@ const rowOf = ({ shape, data }: Tensor, row: number): Float64Array =>
 
 const largest = (values: Float64Array): number => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
-/** x [.., in], one maximum for each of its rows, w [out, in] -> [.., out] */
-function multiply(x: Tensor, w: Tensor, maxima: Float64Array, node: GraphNode): Tensor {
+/** x [.., in], one step for each of its rows, w [out, in] -> [.., out] */
+function multiply(x: Tensor, w: Tensor, steps: readonly number[], node: GraphNode): Tensor {
   const [numOut, numIn] = w.shape as [number, number];
   checkAttributes(node, { in_features: numIn, out_features: numOut });
   if (x.shape.at(-1) !== numIn) throw new Error(`${node.name}: ${describeShape(x.shape)} @ ${describeShape(w.shape)}`);
-  const data = new Float64Array(maxima.length * numOut);
-  maxima.forEach((maximum, row) => {
+  const data = new Float64Array(steps.length * numOut);
+  steps.forEach((step, row) => {
     const values = rowOf(x, row);
-    const factors = w.scales === undefined ? values : values.map((value) => Math.round((value * 127) / (maximum || 1)));
+    const factors = w.scales === undefined ? values : values.map((value) => Math.round(value / (step || Infinity)));
     for (let n = 0; n < numOut; n++) {
       data[row * numOut + n] = rowOf(w, n).reduce((sum, weight, k) => sum + weight * factors[k]!, 0);
     }
@@ -54,25 +54,48 @@ function checkAttributes(node: GraphNode, expected: Readonly<Record<string, numb
   }
 }
 
-function rowMaxima(x: Tensor): Float64Array {
-  const width = x.shape.at(-1)!;
+const NUM_OCTAVES = 64;
+const OCTAVE_OF_ONE = 32;
+
+const octaveOf = (value: number): number =>
+  Math.min(Math.max(Math.floor(Math.log2(Math.abs(value))) + OCTAVE_OF_ONE, 0), NUM_OCTAVES - 1);
+
+/** How many values of each row lie in each octave. */
+function countOctaves(x: Tensor): Tensor {
   const numRows = x.shape.slice(0, -1).reduce((product, size) => product * size, 1);
-  return Float64Array.from({ length: numRows }, (_, row) => largest(x.data.subarray(row * width, (row + 1) * width)));
+  const octaves = { shape: x.shape.with(-1, NUM_OCTAVES), data: new Float64Array(numRows * NUM_OCTAVES) };
+  for (let row = 0; row < numRows; row++) {
+    for (const value of rowOf(x, row)) if (value !== 0) rowOf(octaves, row)[octaveOf(value)]! += 1;
+  }
+  return octaves;
 }
 
-function rescale(sums: Tensor, maxima: Float64Array, { scales }: Tensor): Tensor {
+/** The step of each row: all but 1/64 of its values are at most 128 of them. */
+function stepsOf(octaves: Tensor): readonly number[] {
+  return Array.from({ length: octaves.data.length / NUM_OCTAVES }, (_, row) => {
+    const counts = rowOf(octaves, row);
+    const top = counts.findLastIndex((count) => count > 0);
+    if (top < 1) return 0;
+    const numAbove = (octave: number): number => counts.slice(octave + 1).reduce((sum, count) => sum + count, 0);
+    let octave = top;
+    while (octave > Math.max(top - 7, 1) && numAbove(octave - 1) <= numAbove(-1) / 64) octave--;
+    return 2 ** (octave - OCTAVE_OF_ONE - 6);
+  });
+}
+
+function rescale(sums: Tensor, steps: readonly number[], { scales }: Tensor): Tensor {
   const width = sums.shape.at(-1)!;
-  const scaled = sums.data.map((sum, i) => sum * (maxima[Math.floor(i / width)]! / 127) * scales![i % width]!);
+  const scaled = sums.data.map((sum, i) => sum * steps[Math.floor(i / width)]! * scales![i % width]!);
   return { shape: sums.shape, data: scaled };
 }
 
 export const QUANTIZED_OPERATORS: Readonly<Record<string, Operator>> = {
   QuantizedMatMul: ([x, w], node) => {
-    const maxima = rowMaxima(x!);
-    const product = multiply(x!, w!, maxima, node);
-    return [w!.scales === undefined ? product : rescale(product, maxima, w!)];
+    const steps = stepsOf(countOctaves(x!));
+    const product = multiply(x!, w!, steps, node);
+    return [w!.scales === undefined ? product : rescale(product, steps, w!)];
   },
-  RowMaximum: ([x]) => [{ shape: x!.shape.with(-1, 1), data: rowMaxima(x!) }],
-  IntegerMatMul: ([x, maximum, w], node) => [multiply(x!, w!, maximum!.data, node)],
-  Rescale: ([sums, maximum, w]) => [rescale(sums!, maximum!.data, w!)],
+  RowOctaves: ([x]) => [countOctaves(x!)],
+  IntegerMatMul: ([x, octaves, w], node) => [multiply(x!, w!, stepsOf(octaves!), node)],
+  Rescale: ([sums, octaves, w]) => [rescale(sums!, stepsOf(octaves!), w!)],
 };

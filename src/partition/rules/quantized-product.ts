@@ -2,8 +2,9 @@
  * Products with a packed matrix. The scales of its weights are those of the whole matrix; what a cut of the inputs may change is
  * the rounding of the activations.
  *
- *     8 bits   one scale per row of x: the ranks agree on the row's maximum, add up integers, and scale the sum. Integer sums
- *              have no order, so the result has the same bits for every worldSize.
+ *     8 bits   one scale per row of x, which follows from how many of its values lie in each octave: the ranks add up these
+ *              counts, then integer products, and scale the sum. Integer sums have no order, so the result has the same bits for
+ *              every worldSize.
  *     4 bits   a scale per block of 32 inputs: cut between blocks every rank rounds as one would. Only the float sum is another.
  */
 import { axisSize, blocks, type Cut } from "../cut.ts";
@@ -11,8 +12,7 @@ import type { PartialLayout } from "../plan.ts";
 import { REPLICATE, intAttribute, type Flow, type Op, type Rule } from "../rule.ts";
 import { productWithWeight } from "./products.ts";
 
-const MAXIMUM: PartialLayout = { kind: "Partial", op: "max", dataType: "float32" };
-const INTEGER_SUM: PartialLayout = { kind: "Partial", op: "sum", dataType: "int32" };
+const INTEGER_SUM: PartialLayout = { kind: "Partial", dataType: "int32" };
 
 /** Of 4 bits: inputs whose activations share a scale, native/kernels/packed_weight.h's kRowBlock. */
 const ROW_BLOCK = 32;
@@ -24,26 +24,26 @@ export const quantizedProduct: Rule = (op) => {
   return intAttribute(op.node, "bits", 8) === 8 ? inIntegers(op, flow) : inBlocks(op, flow, flow.closes);
 };
 
-/** x Shard(last) -> maximum {max}, sums {sum} -> y Replicate */
+/** x Shard(last) -> octaves {sum}, sums {sum} -> y Replicate */
 function inIntegers({ node }: Op, flow: Flow): Flow {
   const [x, w] = node.inputs as [string, string];
   const [y] = node.outputs as [string];
   const [xLayout, wLayout] = flow.reads as [Flow["reads"][number], Flow["reads"][number]];
-  const [maximum, sums] = [`${y}/maximum`, `${y}/sums`];
+  const [octaves, sums] = [`${y}/octaves`, `${y}/sums`];
   const domain = "shardrun";
   return {
     ...flow,
     becomes: [
       {
-        node: { name: maximum, opType: "RowMaximum", domain, inputs: [x], outputs: [maximum], attributes: {} },
-        flow: { reads: [xLayout], writes: [MAXIMUM] },
+        node: { name: octaves, opType: "RowOctaves", domain, inputs: [x], outputs: [octaves], attributes: {} },
+        flow: { reads: [xLayout], writes: [INTEGER_SUM] },
       },
       {
-        node: { ...node, name: sums, opType: "IntegerMatMul", inputs: [x, maximum, w], outputs: [sums] },
+        node: { ...node, name: sums, opType: "IntegerMatMul", inputs: [x, octaves, w], outputs: [sums] },
         flow: { ...flow, reads: [xLayout, REPLICATE, wLayout], writes: [INTEGER_SUM] },
       },
       {
-        node: { ...node, opType: "Rescale", inputs: [sums, maximum, w] },
+        node: { ...node, opType: "Rescale", inputs: [sums, octaves, w] },
         flow: { reads: [REPLICATE, REPLICATE, wLayout], writes: [REPLICATE], reason: "integers are scaled once" },
       },
     ],

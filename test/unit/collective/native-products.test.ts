@@ -199,11 +199,11 @@ test("a product spread over ranks has the bits of one rank", async () => {
       const part = packInt8(WEIGHT, OUT, begin, end);
       const attributes = attributesOf(part.layout);
       const graph = graphOf(end - begin, part.packed.length, [
-        node("RowMaximum", ["x"], ["own_maximum"], {}, "shardrun"),
-        node("AllReduce", ["own_maximum"], ["maximum", "token"], { op: "max", label: "maximum" }, "shardrun"),
-        node("IntegerMatMul", ["x", "maximum", "w"], ["own_sums"], attributes, "shardrun"),
+        node("RowOctaves", ["x"], ["own_octaves"], {}, "shardrun"),
+        node("AllReduce", ["own_octaves"], ["octaves", "token"], { op: "sum", label: "octaves" }, "shardrun"),
+        node("IntegerMatMul", ["x", "octaves", "w"], ["own_sums"], attributes, "shardrun"),
         node("AllReduce", ["own_sums", "token"], ["sums", "token_2"], { op: "sum", label: "o_proj" }, "shardrun"),
-        node("Rescale", ["sums", "maximum", "w"], ["y"], attributes, "shardrun"),
+        node("Rescale", ["sums", "octaves", "w"], ["y"], attributes, "shardrun"),
       ]);
       const session = await createSession(graph, part.packed, own, 1);
       const feed = float32("x", [2, 3, end - begin], columns(X, IN, begin, end));
@@ -242,17 +242,17 @@ describe("refusals", () => {
     await session.close();
   });
 
-  test("maxima of other rows", async () => {
+  test("octaves of other rows", async () => {
     const { layout, packed } = packInt8(WEIGHT, OUT, 0, IN);
     const graph = graphOf(IN, packed.length, [
-      node("RowMaximum", ["x"], ["all"], {}, "shardrun"),
-      node("ReduceMax", ["all"], ["one"], { keepdims: 1 }),
-      node("IntegerMatMul", ["x", "one", "w"], ["sums"], attributesOf(layout), "shardrun"),
-      node("Rescale", ["sums", "one", "w"], ["y"], attributesOf(layout), "shardrun"),
+      node("RowOctaves", ["x"], ["all"], {}, "shardrun"),
+      node("Concat", ["all", "all"], ["twice"], { axis: 0 }),
+      node("IntegerMatMul", ["x", "twice", "w"], ["sums"], attributesOf(layout), "shardrun"),
+      node("Rescale", ["sums", "twice", "w"], ["y"], attributesOf(layout), "shardrun"),
     ]);
     const session = await createSession(graph, packed);
     expect(await errorOf(() => session.run({ feeds: [float32("x", [2, 3, IN], X)], fetch: ["y"] }))).toEqual(
-      new ExecutionError('IntegerMatMul "sums_node" expected the maxima of 6 rows, received shape [1, 1, 1].'),
+      new ExecutionError('IntegerMatMul "sums_node" expected the octaves of 6 rows, received shape [4, 3, 64].'),
     );
     await session.close();
   });
