@@ -5,10 +5,11 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
 import { InternalError } from "../errors.ts";
 
 /** Where this shardrun is installed. */
-export const INSTALLATION = resolve(import.meta.dirname, "../..");
+export const INSTALLATION = resolve(fileURLToPath(import.meta.url), "../../..");
 
 /** What of an installation is copied, and under which name it is kept. */
 export interface InstallationCopy {
