@@ -459,7 +459,7 @@ describe("API", () => {
         generateBatch([[1]], { maxTokens: 5 }),
         'There is no generation option "maxTokens": the options are beamSize, numHypotheses, lengthPenalty, repetitionPenalty, ' +
           "noRepeatNgramSize, disableUnk, suppressSequences, endToken, returnEndToken, maxLength, minLength, includePromptInResult, " +
-          "returnScores, returnLogitsVocab, samplingTopk, samplingTopp, samplingTemperature, seed.",
+          "cachePrompt, returnScores, returnLogitsVocab, samplingTopk, samplingTopp, samplingTemperature, seed.",
       ],
       [
         "an option as Python writes it",
