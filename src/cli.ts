@@ -78,8 +78,9 @@ function endWithReader(error: NodeJS.ErrnoException): void {
   process.exit(EXIT_CODE_READER_GONE);
 }
 
-/** On several hosts "does not exist" means little without a name. */
-function nameRank(): string {
+/** On several hosts "does not exist" means little without a name, if the message has none. */
+function nameRank(message: string): string {
+  if (/\brank \d+ \(/.test(message)) return "";
   try {
     const { hosts, identity } = readEnvironment();
     return hosts === "several" ? `rank ${identity.rank} (${identity.host}): ` : "";
@@ -92,6 +93,6 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof ShardrunError)) throw error;
-  say(`${nameRank()}${error.message}`);
+  say(`${nameRank(error.message)}${error.message}`);
   process.exitCode = 1;
 }

@@ -21,7 +21,7 @@ export function whyNoSlurm(): string | undefined {
   return status === 0 ? undefined : `slurmd needs control groups: ${stderr.trim()}`;
 }
 
-/** Starts Slurm; runs `srun ARGS` on the first host to its end. */
+/** Starts Slurm; runs `srun ARGS` on the first host to its end, without its words about queueing. */
 export async function startSlurm(
   cluster: Cluster,
   slotsPerHost: number,
@@ -58,5 +58,6 @@ export async function startSlurm(
     if (performance.now() < deadline) continue;
     throw new Error(`Slurm did not start: ${(await on(first.name, `cat ${DIRECTORY}/*.log`)).stdout}`);
   }
-  return (args, variables = []) => cluster.run(first.name, ["env", environment, ...variables, "srun", ...args]);
+  return (args, variables = []) =>
+    cluster.run(first.name, ["env", environment, ...variables, "srun", "--quiet", ...args]);
 }

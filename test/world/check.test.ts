@@ -1,6 +1,7 @@
 /** shardrun check on real hosts: every fault that can be made there is made, found on its host alone, and gone when mended. */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { runLauncher } from "../support/launcher.ts";
@@ -55,7 +56,11 @@ describeWithCluster("check", () => {
     const reach = ["--ssh-args", `-F ${cluster.sshConfigFile}`, "-hostfile", join(directory, "hosts")];
     const { end, stdout, stderr } = await runLauncher(["check", ...reach, "--model", MODEL, ...args]);
     expect(stderr).toBe("");
-    for (const host of HOSTS) expect(cluster.processes(host)).toEqual([]);
+    const running = () => HOSTS.flatMap((host) => cluster.processes(host));
+    // sshd's process of a session ends a moment after the session.
+    const deadline = performance.now() + 5000;
+    while (running().length > 0 && performance.now() < deadline) await delay(20);
+    expect(running()).toEqual([]);
     return read(end, stdout);
   }
 
@@ -64,15 +69,27 @@ describeWithCluster("check", () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   }
 
+  /** Checks while a file of hostb lies elsewhere. */
+  async function checkWithout(file: string): Promise<Checked> {
+    await on("hostb", `mv ${file} ${file}.away`);
+    try {
+      return await check();
+    } finally {
+      await on("hostb", `mv ${file}.away ${file}`);
+    }
+  }
+
   /** Checks while each Node of hostb runs this first. */
   async function checkMisled(statements: string): Promise<Checked> {
     const [node, away, first] = [process.execPath, `${process.execPath}.away`, "/tmp/first.cjs"];
     const wrapper = `#!/bin/sh\\nNODE_OPTIONS="--require ${first}" exec ${away} "$@"\\n`;
     await on("hostb", `echo '${statements}' > ${first}; mv ${node} ${away}`);
     await on("hostb", `printf '${wrapper}' > ${node}; chmod +x ${node}`);
-    const checked = await check();
-    await on("hostb", `mv ${away} ${node}`);
-    return checked;
+    try {
+      return await check();
+    } finally {
+      await on("hostb", `mv ${away} ${node}`);
+    }
   }
 
   /** Only hostb has something wrong. */
@@ -102,9 +119,7 @@ describeWithCluster("check", () => {
   });
 
   test("the key does not fit", async () => {
-    await on("hostb", "mv ~/.ssh/authorized_keys ~/.ssh/away");
-    const checked = await check();
-    await on("hostb", "mv ~/.ssh/away ~/.ssh/authorized_keys");
+    const checked = await checkWithout("~/.ssh/authorized_keys");
     const [[text = ""] = []] = [checked.wrong["hostb"]];
     expectOnlyHostb(checked, text);
     expect(text.replace(/\(publickey.*?\)/, "(publickey)")).toBe(
@@ -139,11 +154,8 @@ describeWithCluster("check", () => {
   });
 
   test("there is no Node", async () => {
-    await on("hostb", `mv ${process.execPath} ${process.execPath}.away`);
-    const checked = await check();
-    await on("hostb", `mv ${process.execPath}.away ${process.execPath}`);
     expectOnlyHostb(
-      checked,
+      await checkWithout(process.execPath),
       `connection: Host "hostb" has no Node.js: neither ${process.execPath} nor a "node" in the PATH of commands run by ssh. -> ` +
         "Install Node.js 20 or later there.",
     );

@@ -84,8 +84,8 @@ describe("kill -9", () => {
 test("a rank sees its agent's death on the descriptor that it inherits", async () => {
   const file = join(directory, "seen");
   // Nothing ends this rank from outside: its group's SIGKILL would come from the agent, the watchdog and the launcher.
-  const script = 'setsid sh -c "cat <&$SHARDRUN_AGENT_FD; echo gone >$0" "$0"';
-  const run = startLauncher(["-np", "1", "sh", "-c", `${script} & echo ready; wait`, file]);
+  const script = 'setsid sh -c "echo ready; cat <&$SHARDRUN_AGENT_FD; echo gone >$0" "$0"';
+  const run = startLauncher(["-np", "1", "sh", "-c", `${script} & wait`, file]);
   await run.waitForOutput("ready\n");
   process.kill(run.pidOf(AGENT), "SIGKILL");
   await run.result;
