@@ -11,7 +11,7 @@ namespace {
 // Values of an octave are 64 to 128 steps of this one.
 constexpr int kStepBits = 6;
 constexpr int kOctaveOfOne = 32;
-constexpr int64_t kLargestShare = 64;
+constexpr int64_t kLargestShare = 32;
 
 // Of a float with this exponent, as it is stored.
 int OctaveOf(int exponent) {

@@ -1,7 +1,7 @@
 // How the values of a row are spread over the powers of two, and the step in which an int8 product rounds them.
 //
 // Some features of a model are a hundred times as large as the rest, so a step that lets the largest value fit into 8
-// bits rounds all others coarsely. Here the step lets all but the largest 1/64 of the row's values fit; what does not
+// bits rounds all others coarsely. Here the step lets all but the largest 1/32 of the row's values fit; what does not
 // fit gets a second part (quantised_rows.h).
 //
 // The step follows from counts alone. Where a row is spread over ranks, these add up their counts and find the step
@@ -25,7 +25,7 @@ inline constexpr int kFurthestOctave = kExponentCounts;
 // How many of x[0 .. count) lie in each octave. octaves: [kOctaves]
 void CountOctaves(const float* x, size_t count, int32_t* octaves);
 
-// A power of two, of which all but 1/64 of the counted values are at most 128; none is more than 2^14. 0 when all are
+// A power of two, of which all but 1/32 of the counted values are at most 128; none is more than 2^14. 0 when all are
 // smaller than 2^-31; NaN when one is 2^31, infinite or no number.
 float RowStep(const int32_t* octaves);
 

@@ -1,7 +1,7 @@
 // Activations as int8: what a product multiplies its packed weight with.
 //
 //   8 bits   one scale per row, the step that follows from the row's octaves (octaves.h): its own or, when the row is
-//            spread over ranks, those of all its parts. The largest values, about 1/64 of the row, are 15 bits wide:
+//            spread over ranks, those of all its parts. The largest values, about 1/32 of the row, are 15 bits wide:
 //            low + 255 * high, both 8 bits. The high parts are kept in a list.
 //   4 bits   one scale per 32 inputs, their own maximum / 127
 //

@@ -89,7 +89,7 @@ float MaximumOf(const float* x, size_t count) {
   return maximum;
 }
 
-// The definition: the least power of two of which all but 1/64 of the values that are not 0 are less than 128.
+// The definition: the least power of two of which all but 1/32 of the values that are not 0 are less than 128.
 float StepOf(const float* x, size_t count) {
   Floats magnitudes;
   for (size_t i = 0; i < count; ++i) {
@@ -99,7 +99,7 @@ float StepOf(const float* x, size_t count) {
   std::sort(magnitudes.begin(), magnitudes.end());
   const auto octave_of = [](float magnitude) { return std::floor(std::log2(magnitude)); };
   const float top = octave_of(magnitudes.back());
-  const float most = octave_of(magnitudes[magnitudes.size() - 1 - magnitudes.size() / 64]);
+  const float most = octave_of(magnitudes[magnitudes.size() - 1 - magnitudes.size() / 32]);
   return std::exp2(std::max(most, top - 7) - 6);
 }
 
@@ -440,7 +440,7 @@ TEST("rounding is to the nearest, ties to even, for any count, and sums up; the 
   }
 }
 
-TEST("the step lets all but 1/64 of a row fit, is at most 7 octaves below the largest value's, and knows no zeros") {
+TEST("the step lets all but 1/32 of a row fit, is at most 7 octaves below the largest value's, and knows no zeros") {
   Floats x(640, 1);
   const auto step = [&] {
     int32_t octaves[kOctaves];
@@ -449,13 +449,13 @@ TEST("the step lets all but 1/64 of a row fit, is at most 7 octaves below the la
   };
   constexpr float kOne = 1.0F / 64;
   CHECK_EQUAL(step(), kOne);
-  std::fill_n(x.begin(), 10, 30.0F);
+  std::fill_n(x.begin(), 20, 30.0F);
   CHECK_EQUAL(step(), kOne);
   x[300] = -30;
   CHECK_EQUAL(step(), 16 * kOne);
-  std::fill_n(x.begin(), 9, 1e6F);
+  std::fill_n(x.begin(), 18, 1e6F);
   std::fill_n(x.begin() + 300, 64, 0.0F);
-  CHECK_EQUAL(step(), 4096 * kOne);  // 2^19 <= 1e6: 2^12 is 7 octaves below; of 576 values 1/64 is 9
+  CHECK_EQUAL(step(), 4096 * kOne);  // 2^19 <= 1e6: 2^12 is 7 octaves below; of 576 values 1/32 is 18
   x[100] = 0;
   CHECK_EQUAL(step(), 524288 * kOne);
   std::fill(x.begin(), x.end(), 0.0F);

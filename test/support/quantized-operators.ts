@@ -70,7 +70,7 @@ function countOctaves(x: Tensor): Tensor {
   return octaves;
 }
 
-/** The step of each row: all but 1/64 of its values are at most 128 of them. */
+/** The step of each row: all but 1/32 of its values are at most 128 of them. */
 function stepsOf(octaves: Tensor): readonly number[] {
   return Array.from({ length: octaves.data.length / NUM_OCTAVES }, (_, row) => {
     const counts = rowOf(octaves, row);
@@ -78,7 +78,7 @@ function stepsOf(octaves: Tensor): readonly number[] {
     if (top < 1) return 0;
     const numAbove = (octave: number): number => counts.slice(octave + 1).reduce((sum, count) => sum + count, 0);
     let octave = top;
-    while (octave > Math.max(top - 7, 1) && numAbove(octave - 1) <= numAbove(-1) / 64) octave--;
+    while (octave > Math.max(top - 7, 1) && numAbove(octave - 1) <= numAbove(-1) / 32) octave--;
     return 2 ** (octave - OCTAVE_OF_ONE - 6);
   });
 }
