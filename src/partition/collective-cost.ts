@@ -50,7 +50,8 @@ export function listExchanges(
   const chunks = direct(bytes / numRanks);
   if (numHosts === 1 || numHosts === numRanks) return [chunks, chunks]; // reduce-scatter, all-gather
   const inHost: Exchange = { between: "ranks of a host", bytes };
-  return [inHost, { between: "hosts", bytes: (numHosts - 1) * bytes }, inHost];
+  const ofHost: Exchange = { between: "hosts", bytes: ((numHosts - 1) / numHosts) * bytes };
+  return [inHost, ofHost, ofHost, inHost];
 }
 
 /** Messages that were timed or described: the first hardly has bytes, each next one more. */

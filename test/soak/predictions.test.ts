@@ -21,8 +21,8 @@ const MODEL = join(useTemporaryDirectory(), "llama-160m");
 /** Where ranks run, and how many of them are predicted and measured. */
 interface Case {
   readonly megabits: number;
-  /** Undefined: what passes at once is what 5 ms send. */
-  readonly burstBytes?: number;
+  /** What passes at once. */
+  readonly bursts: "of 5 ms" | "of a packet";
   readonly hosts: string;
   readonly numRanks: readonly number[];
 }
@@ -45,15 +45,15 @@ describeWithCluster("three hosts that share this machine", () => {
   }
 
   test.each<Case>([
-    { megabits: 1000, hosts: "hosta:1,hostb:1,hostc:1", numRanks: [2, 3] },
-    { megabits: 100, hosts: "hosta:1,hostb:1,hostc:1", numRanks: [2, 3] },
-    { megabits: 100, burstBytes: PACKET_BYTES, hosts: "hosta:1,hostb:1,hostc:1", numRanks: [2, 3] },
-    { megabits: 1000, hosts: "hosta:2,hostb:2", numRanks: [4] },
+    { megabits: 1000, bursts: "of 5 ms", hosts: "hosta:1,hostb:1,hostc:1", numRanks: [2, 3] },
+    { megabits: 100, bursts: "of 5 ms", hosts: "hosta:1,hostb:1,hostc:1", numRanks: [2, 3] },
+    { megabits: 100, bursts: "of a packet", hosts: "hosta:1,hostb:1,hostc:1", numRanks: [2, 3] },
+    { megabits: 1000, bursts: "of 5 ms", hosts: "hosta:2,hostb:2", numRanks: [4] },
   ])(
-    "$megabits Mbit/s, bursts of $burstBytes bytes, $hosts",
-    async ({ megabits, burstBytes, hosts, numRanks }) => {
+    "$megabits Mbit/s, bursts $bursts, $hosts",
+    async ({ megabits, bursts, hosts, numRanks }) => {
       for (const { name } of cluster.hosts) {
-        cluster.limitRate(name, megabits, ...(burstBytes === undefined ? [] : [burstBytes]));
+        cluster.limitRate(name, megabits, ...(bursts === "of a packet" ? [PACKET_BYTES] : []));
       }
       const errors = new Map<number, number[]>(numRanks.map((count) => [count, []]));
       for (let round = 0; round < NUM_ROUNDS; round++) {
@@ -66,7 +66,7 @@ describeWithCluster("three hosts that share this machine", () => {
           const error = tokensPerSecond / decodeTokensPerSecond - 1;
           errors.get(count)!.push(error);
           process.stdout.write(
-            `${hosts}, ${count} ranks, ${megabits} Mbit/s${burstBytes === undefined ? "" : `, ${burstBytes} bytes at once`}: ` +
+            `${hosts}, ${count} ranks, ${megabits} Mbit/s, bursts ${bursts}: ` +
               `predicted ${tokensPerSecond.toFixed(1)} tokens/s (waiting ${((100 * waitingSeconds) / stepSeconds).toFixed(0)} %), ` +
               `measured ${decodeTokensPerSecond.toFixed(1)}, ${(100 * error).toFixed(1)} % off\n`,
           );

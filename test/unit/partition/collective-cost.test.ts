@@ -48,14 +48,15 @@ describe("exchanges", () => {
     // Each of a host's ranks takes from all of the others.
     ["allReduce", 1000, [2, 2], [["hosts", 4000]]],
     ["allReduce", 1000, [3, 1], [["hosts", 3000]]],
-    // By hosts: each byte crosses to another host once.
+    // By hosts: reduce-scatter and all-gather between them.
     [
       "allReduce",
       30000,
       [2, 2, 2],
       [
         [inHost, 30000],
-        ["hosts", 60000],
+        ["hosts", 20000],
+        ["hosts", 20000],
         [inHost, 30000],
       ],
     ],
@@ -94,6 +95,6 @@ describe("time", () => {
   test("exchanges follow each other, each on its own link", () => {
     const links = { hosts: describedLink(1, 1000), "ranks of a host": describedLink(0.1, 1000) };
     const exchanges = listExchanges({ kind: "allReduce", bytes: 30000 }, [2, 2], limits);
-    expect(exchangeSeconds(exchanges, links)).toBeCloseTo(2 * (0.1 + 30) + 1 + 30, 9);
+    expect(exchangeSeconds(exchanges, links)).toBeCloseTo(2 * (0.1 + 30) + 2 * (1 + 15), 9);
   });
 });
