@@ -92,6 +92,21 @@ class PackedKernel : public Kernel {
                                              " bytes, received " + std::to_string(num_bytes) + ".");
   }
 
+  struct Operands {
+    const float* x;  // [num_rows, in_features]
+    size_t num_rows;
+    const uint8_t* weight;
+    float* y;  // [num_rows, out_features]
+  };
+
+  // Of a product whose inputs are x and the weight.
+  Operands ReadOperands(KernelContext* context) const {
+    TypedShape typed;
+    const Value* x = ReadRows(context, 0, layout_.in_features, &typed);
+    return {static_cast<const float*>(MutableData(x)), CountRows(typed.shape), ReadWeight(context, 1),
+            static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout_.out_features)))};
+  }
+
   const PackedLayout& layout() const { return layout_; }
   QuantisedRows& rows() { return state_.rows; }
   FloatRows& float_rows() { return state_.float_rows; }
@@ -108,14 +123,10 @@ class PackedMatMulKernel : public PackedKernel {
   PackedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("PackedMatMul", state, info) {}
 
   void Compute(KernelContext* context) override {
-    TypedShape typed;
-    const Value* x = ReadRows(context, 0, layout().in_features, &typed);
-    const uint8_t* weight = ReadWeight(context, 1);
-    auto* y = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
+    const Operands operands = ReadOperands(context);
     SessionThreads pool = threads(context);
-    float_rows().Arrange(static_cast<const float*>(MutableData(x)), CountRows(typed.shape), layout().in_features,
-                         &pool);
-    Multiply(FloatProduct{layout(), weight, float_rows(), y}, &pool);
+    float_rows().Arrange(operands.x, operands.num_rows, layout().in_features, &pool);
+    Multiply(FloatProduct{layout(), operands.weight, float_rows(), operands.y}, &pool);
   }
 };
 
@@ -124,13 +135,10 @@ class QuantizedMatMulKernel : public PackedKernel {
   QuantizedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("QuantizedMatMul", state, info) {}
 
   void Compute(KernelContext* context) override {
-    TypedShape typed;
-    const Value* x = ReadRows(context, 0, layout().in_features, &typed);
-    const uint8_t* weight = ReadWeight(context, 1);
-    auto* y = static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
+    const Operands operands = ReadOperands(context);
     SessionThreads pool = threads(context);
-    rows().Quantise(layout(), static_cast<const float*>(MutableData(x)), CountRows(typed.shape), nullptr, &pool);
-    Multiply(Product{layout(), weight, rows(), y, nullptr}, &pool);
+    rows().Quantise(layout(), operands.x, operands.num_rows, nullptr, &pool);
+    Multiply(Product{layout(), operands.weight, rows(), operands.y, nullptr}, &pool);
   }
 };
 

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { Generator } from "../api/generator.ts";
+import { checkLoadOptions } from "../api/load.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
@@ -48,6 +49,7 @@ export const bench: Program = {
   check(options) {
     readSizes(options);
     readShape(options);
+    checkLoadOptions(readText(options, "model") ?? "", readLoadOptions(options));
   },
 
   worlds: (options, launch) => (options["collectives"] === true ? chooseCollectiveWorlds(launch) : undefined),

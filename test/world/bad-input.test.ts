@@ -42,6 +42,10 @@ describe("command line", () => {
   const numCores = availableParallelism();
 
   test.each<[args: string[], message: string]>([
+    [
+      ["bench", "-np", "2", "--compute-type", "int3"],
+      'computeType is "int3", but must be "default", "float32", "int8" or "int4".',
+    ],
     [["bench", "-np", "2", "--new-tokens", "0"], '--new-tokens expects a whole number of at least 1, received "0".'],
     [
       ["bench", "-np", "2", "--config", "llama-9b"],
