@@ -56,10 +56,14 @@ function build(commands) {
   requireCompiler();
   const gypArguments = [findNodeGyp(), ...commands, "-C", nativeDirectory, "--jobs=max", ...headerArguments()];
   // Warnings are for us to mend; a compiler that we have not seen must not keep a user from installing.
+  // Without CI they are printed.
   const strict = process.env.CI ? { CXXFLAGS: `${process.env.CXXFLAGS ?? ""} -Werror` } : {};
   const env = { ...process.env, ...strict };
   const result = spawnSync(process.execPath, gypArguments, { encoding: "utf8", env, maxBuffer: 1 << 28 });
-  if (result.status === 0) return;
+  if (result.status === 0) {
+    if (result.stderr.includes("warning:")) process.stderr.write(result.stderr);
+    return;
+  }
   process.stderr.write(result.stdout + result.stderr);
   throw new Error(
     `Building the native addon failed: node-gyp ended with ${result.status ?? result.signal}, see above.`,

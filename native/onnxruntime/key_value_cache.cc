@@ -54,7 +54,8 @@ TensorView KeyValueCache::Rows(size_t index, int64_t first_row, int64_t num_rows
           ElementType::kFloat32,
           {num_rows, tensor.num_heads, max_context_, tensor.head_dim},
           memory_ + offsets_[index] + static_cast<size_t>(first_row) * row_bytes,
-          static_cast<size_t>(num_rows) * row_bytes};
+          static_cast<size_t>(num_rows) * row_bytes,
+          nullptr};
 }
 
 void KeyValueCache::CopyRow(int64_t from, int64_t to, int64_t num_tokens) {
