@@ -245,7 +245,7 @@ Napi::Value Connect(const Napi::CallbackInfo& info) {
   return ThrowingJsErrors(env, [&] {
     const std::shared_ptr<Listener> listener = UnwrapListener(info[0]);
     const ConnectOptions options = ConnectOptionsOf(info[1].As<Napi::Object>());
-    const std::shared_ptr<AbortFlag> abort = AbortFlag::Create();
+    const auto abort = listener == nullptr ? std::make_shared<AbortFlag>() : listener->aborts().CreateFlag();
     auto connected = std::make_shared<Connected>();
     connected->thread = std::make_shared<TaskThread>("shardrun-comm");
     StopAtTeardown(env, connected->thread, abort);
@@ -261,10 +261,6 @@ Napi::Value Connect(const Napi::CallbackInfo& info) {
   });
 }
 
-void AbortAllCommunicators(const Napi::CallbackInfo& info) {
-  AbortAll(info[0].As<Napi::String>(), info[1].As<Napi::Number>());
-}
-
 void SetErrorClasses(const Napi::CallbackInfo& info) {
   Environment::Of(info.Env()).SetErrorClasses(info[0].As<Napi::Object>());
 }
@@ -278,7 +274,6 @@ void RegisterCommunicator(Napi::Env env, Napi::Object exports) {
   exports.Set("oneShotBytes", static_cast<double>(kOneShotBytes));
   exports.Set("pairBytes", static_cast<double>(kPairBytes));
   exports.Set("blockBytes", static_cast<double>(kLongestBlockBytes));
-  exports.Set("abortAll", Napi::Function::New<AbortAllCommunicators>(env, "abortAll"));
   exports.Set("setErrorClasses", Napi::Function::New<SetErrorClasses>(env, "setErrorClasses"));
 }
 

@@ -1,4 +1,4 @@
-// The JavaScript classes Listener and Communicator, and the functions listen, connect, abortAll, setErrorClasses.
+// The JavaScript classes Listener and Communicator, and the functions listen, connect, setErrorClasses.
 #pragma once
 
 #include <napi.h>

@@ -13,9 +13,9 @@ namespace {
 class ListenerWrap : public Napi::ObjectWrap<ListenerWrap> {
  public:
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(
-        env, "Listener",
-        {InstanceAccessor<&ListenerWrap::GetAddress>("address"), InstanceMethod<&ListenerWrap::Close>("close")});
+    return DefineClass(env, "Listener",
+                       {InstanceAccessor<&ListenerWrap::GetAddress>("address"),
+                        InstanceMethod<&ListenerWrap::Abort>("abort"), InstanceMethod<&ListenerWrap::Close>("close")});
   }
 
   // new Listener(ListenOptions), by listen only.
@@ -40,6 +40,10 @@ class ListenerWrap : public Napi::ObjectWrap<ListenerWrap> {
  private:
   Napi::Value GetAddress(const Napi::CallbackInfo& info) {
     return Napi::String::New(info.Env(), listener_->address().Format());
+  }
+
+  void Abort(const Napi::CallbackInfo& info) {
+    listener_->aborts().Raise(info[0].As<Napi::String>(), info[1].As<Napi::Number>());
   }
 
   void Close(const Napi::CallbackInfo&) { listener_->Close(); }

@@ -3,33 +3,8 @@
 #include <sys/eventfd.h>
 
 #include <cstdint>
-#include <vector>
 
 namespace shardrun {
-
-namespace {
-
-struct Registry {
-  std::mutex mutex;
-  std::vector<std::weak_ptr<AbortFlag>> flags;
-};
-
-// Never destroyed: native threads may outlive the static objects of a process that exits.
-Registry& AllFlags() {
-  static auto* registry = new Registry;
-  return *registry;
-}
-
-}  // namespace
-
-std::shared_ptr<AbortFlag> AbortFlag::Create() {
-  std::shared_ptr<AbortFlag> flag(new AbortFlag);
-  Registry& registry = AllFlags();
-  std::lock_guard<std::mutex> lock(registry.mutex);
-  std::erase_if(registry.flags, [](const std::weak_ptr<AbortFlag>& each) { return each.expired(); });
-  registry.flags.push_back(flag);
-  return flag;
-}
 
 AbortFlag::AbortFlag() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!event_) throw Error(Error::Kind::kInternal, "eventfd failed: too many open files. Raise the limit (ulimit -n).");
@@ -57,15 +32,21 @@ void AbortFlag::OnRaise(std::function<void()> wake) {
   if (wake_ && raised()) wake_();
 }
 
-void AbortAll(const std::string& message, int peer) {
-  std::vector<std::shared_ptr<AbortFlag>> flags;
-  {
-    Registry& registry = AllFlags();
-    std::lock_guard<std::mutex> lock(registry.mutex);
-    for (const auto& flag : registry.flags) flags.push_back(flag.lock());
-  }
-  for (const auto& flag : flags) {
-    if (flag) flag->Raise(message, peer);
+std::shared_ptr<AbortFlag> AbortGroup::CreateFlag() {
+  auto flag = std::make_shared<AbortFlag>();
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (cause_) flag->Raise(cause_->message, cause_->peer);
+  std::erase_if(flags_, [](const std::weak_ptr<AbortFlag>& each) { return each.expired(); });
+  flags_.push_back(flag);
+  return flag;
+}
+
+void AbortGroup::Raise(const std::string& message, int peer) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (cause_) return;
+  cause_ = {message, peer};
+  for (const auto& weak : flags_) {
+    if (const auto flag = weak.lock()) flag->Raise(message, peer);
   }
 }
 

@@ -5,7 +5,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "file_descriptor.h"
 #include "types.h"
@@ -14,8 +16,7 @@ namespace shardrun {
 
 class AbortFlag {
  public:
-  // A flag that AbortAll reaches as long as it lives.
-  static std::shared_ptr<AbortFlag> Create();
+  AbortFlag();
 
   // The first message stays. `peer` is the rank that caused it, or -1.
   void Raise(const std::string& message, int peer);
@@ -28,8 +29,6 @@ class AbortFlag {
   void OnRaise(std::function<void()> wake);
 
  private:
-  AbortFlag();
-
   std::atomic<bool> raised_{false};
   FileDescriptor event_;
   mutable std::mutex mutex_;
@@ -38,7 +37,22 @@ class AbortFlag {
   std::function<void()> wake_;
 };
 
-// Raises every flag of this process.
-void AbortAll(const std::string& message, int peer);
+// Flags that are raised together: those that it has made, and those that it still makes.
+class AbortGroup {
+ public:
+  std::shared_ptr<AbortFlag> CreateFlag();
+  // The first message stays.
+  void Raise(const std::string& message, int peer);
+
+ private:
+  struct Cause {
+    std::string message;
+    int peer;
+  };
+
+  std::mutex mutex_;
+  std::optional<Cause> cause_;
+  std::vector<std::weak_ptr<AbortFlag>> flags_;
+};
 
 }  // namespace shardrun

@@ -49,6 +49,8 @@ class Listener {
 
   const Address& address() const { return address_; }
   const Secret& secret() const { return secret_; }
+  // Of all communicators that are connected through this listener.
+  AbortGroup& aborts() { return aborts_; }
   // The connection that a peer has opened, or opens before the deadline; empty after it, after Close or an abort.
   FileDescriptor Take(const ConnectionKey& key, const Deadline& deadline, const AbortFlag& abort);
   // Connections already taken stay.
@@ -74,6 +76,7 @@ class Listener {
 
   const Secret secret_;
   std::function<void(const std::string& stranger)> on_first_stranger_;
+  AbortGroup aborts_;
   Address address_;
   FileDescriptor unix_;
   FileDescriptor tcp_;

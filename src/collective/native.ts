@@ -22,6 +22,8 @@ export interface CallOptions {
 export interface Listener {
   /** What peers need to reach this process, "unix=NAME;tcp=HOST:PORT"; for native/transport and the gRPC bridge alone. */
   readonly address: string;
+  /** Aborts every communicator that has been, or will be, connected through it. From any thread. */
+  abort(message: string, peer: number): void;
   close(): void;
 }
 
@@ -334,8 +336,6 @@ export interface NativeAddon {
   readonly pairBytes: number;
   /** The longest block of an allReduce between hosts, of which several are under way at once. */
   readonly blockBytes: number;
-  /** Aborts every communicator of this process. From any thread. */
-  abortAll(message: string, peer: number): void;
   /** Hands the error classes to C++; called once by this file. */
   setErrorClasses(classes: Record<string, unknown>): void;
 }

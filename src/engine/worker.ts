@@ -5,7 +5,6 @@
 import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import { native } from "../collective/native.ts";
 import { RANK_JOINED, RANK_JOINING, ROOT_RANK } from "../environment.ts";
 import { CollectiveError } from "../errors.ts";
 import { follow } from "../execute/follower.ts";
@@ -100,7 +99,7 @@ async function serve(): Promise<void> {
     membership!.onLeft((rank) => {
       if (rank === ROOT_RANK) {
         hasLeaderLeft = true;
-        native().abortAll("Rank 0 has left.", ROOT_RANK);
+        world.abort("Rank 0 has left.", ROOT_RANK);
       }
     });
     const rank = new Rank(world);

@@ -25,6 +25,8 @@ export interface ConnectedWorld {
   readonly hosts: readonly string[];
   /** Undefined in a world of one. */
   readonly membership: Membership | undefined;
+  /** Ends all collectives of this world, and no others of the process. */
+  readonly abort: (message: string, peer: number) => void;
 }
 
 /**
@@ -40,7 +42,8 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
   if (worldSize === 1) {
     const { host } = settings.identity;
     const communicator = await addon.connect(undefined, { ...group, peers: [{ rank, host, address: "" }] });
-    return { communicator, hosts: [host], membership: undefined };
+    const abort = (message: string, peer: number): void => communicator.abort(message, peer);
+    return { communicator, hosts: [host], membership: undefined, abort };
   }
   const meetingPoint = await chooseMeetingPoint(settings);
   const secret = meetingPoint.secret ?? userSecret();
@@ -54,10 +57,11 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
     meetingPoint: { ...meetingPoint, secret },
     dataAddress: listener.address,
   });
-  membership.onFailure((failure) => addon.abortAll(describeFailure(failure), failure.rank));
+  const abort = (message: string, peer: number): void => listener.abort(message, peer);
+  membership.onFailure((failure) => abort(describeFailure(failure), failure.rank));
   const { peers } = isBridged ? await membership.openBridge() : membership.world;
   const communicator = await addon.connect(listener, { ...group, peers });
   listener.close(); // everyone has come
   if (isBridged) membership.closeBridge();
-  return { communicator, hosts: membership.world.peers.map((peer) => peer.host), membership };
+  return { communicator, hosts: membership.world.peers.map((peer) => peer.host), membership, abort };
 }

@@ -50,7 +50,7 @@ class Visit {
   const Proof& answer() const { return answer_; }
 
  private:
-  const std::shared_ptr<AbortFlag> abort_ = AbortFlag::Create();
+  const std::shared_ptr<AbortFlag> abort_ = std::make_shared<AbortFlag>();
   const Deadline deadline_{5000};
   const Patience patience_{deadline_, *abort_};
   FileDescriptor socket_;
@@ -81,7 +81,7 @@ ConnectOptions GroupOfTwo(const std::shared_ptr<Listener>& lower, const std::sha
 
 std::string ConnectError(const std::shared_ptr<Listener>& listener, const ConnectOptions& options) {
   try {
-    ConnectTransport(listener, options, AbortFlag::Create());
+    ConnectTransport(listener, options, std::make_shared<AbortFlag>());
   } catch (const Error& error) {
     return error.what();
   }
@@ -179,7 +179,7 @@ TEST("Listener: half a hello is dropped after two seconds, and delays nobody") {
 
 TEST("Listener: a crowd of strangers does not keep the peers out") {
   const auto listener = NewListener("crowd", 0);
-  const auto abort = AbortFlag::Create();
+  const auto abort = std::make_shared<AbortFlag>();
   const Deadline deadline(5000);
   std::vector<FileDescriptor> strangers;
   for (int i = 0; i < 200; ++i) {
@@ -233,7 +233,7 @@ TEST("connect: an abort ends it at once") {
   const auto higher = NewListener("abort", 1);
   ConnectOptions options = GroupOfTwo(lower, higher, 0);
   options.timeout_ms = 0;
-  const auto abort = AbortFlag::Create();
+  const auto abort = std::make_shared<AbortFlag>();
   std::thread aborter([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     AbortAll("Rank 1 did not start.", 1);

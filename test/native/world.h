@@ -32,7 +32,7 @@ class World {
       listeners.push_back(
           std::make_shared<Listener>(ListenOptions{run_id, rank, "127.0.0.1", std::vector<uint8_t>(32, 7)}));
       options.peers.push_back({rank, hosts[rank], listeners[rank]->address().Format()});
-      aborts.push_back(AbortFlag::Create());
+      aborts.push_back(std::make_shared<AbortFlag>());
     }
     communicators.resize(world_size);
     OnEveryRank([&](int rank) {

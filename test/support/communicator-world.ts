@@ -9,6 +9,8 @@ export interface CommunicatorWorld {
   run<Result>(body: (communicator: Communicator, rank: number) => Promise<Result>): Promise<Result[]>;
   /** The same, with the error of each rank, or undefined. */
   errors(body: (communicator: Communicator, rank: number) => Promise<unknown>): Promise<unknown[]>;
+  /** As membership does when a rank is lost: through the listener of the rank `rank`. */
+  abort(rank: number, message: string, peer: number): void;
   close(): Promise<void>;
 }
 
@@ -49,6 +51,7 @@ export async function connectWorld(
       (await Promise.allSettled(communicators.map(body))).map((outcome) =>
         outcome.status === "rejected" ? (outcome.reason as unknown) : undefined,
       ),
+    abort: (rank, message, peer) => listeners[rank]!.abort(message, peer),
     close: async () => {
       await Promise.all(communicators.map((communicator) => communicator.close()));
       for (const listener of listeners) listener.close();

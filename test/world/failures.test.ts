@@ -5,10 +5,12 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
-import { runNode } from "../support/run-shardrun.ts";
+import { runNode, runShardrun } from "../support/run-shardrun.ts";
 
 const MEASURE = join(import.meta.dirname, "../../scripts/measure-failures.mjs");
 const LOST_RANK = join(import.meta.dirname, "scripts/lost-rank.mjs");
+const OWN_MODELS = join(import.meta.dirname, "scripts/own-models.mjs");
+const DEMO_MODEL = join(import.meta.dirname, "../../models/demo-stories");
 /** The promise is 2 s; the tests of a busy machine are patient. */
 const LIMIT_MS = 10_000;
 
@@ -118,6 +120,11 @@ describe("a script that ends early", () => {
     expect(failure.exit).toBe(0);
     expect(failure.said).toEqual([]);
   });
+});
+
+test("a rank with a model of its own goes on after rank 0 has ended", async () => {
+  const run = await runShardrun(["-np", "2", "--oversubscribe", process.execPath, OWN_MODELS, DEMO_MODEL]);
+  expect(run).toEqual({ exitCode: 0, stdout: "1\n", stderr: "" });
 });
 
 test("a rank that never imports shardrun is named after --start-timeout", async () => {

@@ -238,7 +238,7 @@ describe("failure", () => {
     const sessions = await createSessions(() => CHAIN);
     const waiting = sessions.slice(1).map((session) => errorOf(() => session.run(x)));
     await new Promise((resolve) => setTimeout(resolve, 50));
-    native().abortAll("Rank 0 was stopped.", 0);
+    for (const communicator of communicators) communicator.abort("Rank 0 was stopped.", 0);
     const stopped = new CollectiveError("Rank 0 was stopped.", { rank: 0 });
     for (const error of await Promise.all(waiting)) {
       expect(error).toBeInstanceOf(CollectiveError);

@@ -6,7 +6,7 @@ const [model, cachePrompt] = process.argv.slice(2);
 const system = Array.from({ length: 40 }, (_, i) => 2 + ((i * 7) % 30));
 const message = (turn) => Array.from({ length: 6 }, (_, i) => 2 + ((turn * 11 + i * 5) % 30));
 
-const generator = await Generator.load(model, { intraThreads: 1 });
+const generator = await Generator.load(model, { intraThreads: 1, tensorParallel: true });
 const isRoot = MpiInfo.getCurRank() === 0;
 const turns = [];
 const countPrefilled = async () => (await generator.statistics()).prefillTokens;
