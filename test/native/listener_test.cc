@@ -228,25 +228,28 @@ TEST("connect: names the peers that are missing, on either side") {
               "connect timed out after 200 ms on rank 1 (hosta): no connection with rank 0 (hosta" + rest);
 }
 
-TEST("connect: an abort ends it at once") {
+TEST("connect: an abort of the listener ends it at once, and whatever is connected later") {
   const auto lower = NewListener("abort", 0);
   const auto higher = NewListener("abort", 1);
   ConnectOptions options = GroupOfTwo(lower, higher, 0);
   options.timeout_ms = 0;
-  const auto abort = std::make_shared<AbortFlag>();
   std::thread aborter([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    AbortAll("Rank 1 did not start.", 1);
+    lower->aborts().Raise("Rank 1 did not start.", 1);
   });
-  std::string message;
-  try {
-    ConnectTransport(lower, options, abort);
-  } catch (const Error& error) {
-    message = error.what();
-    CHECK_EQUAL(error.peer(), 1);
-  }
+  const auto expect_abort = [&] {
+    std::string message;
+    try {
+      ConnectTransport(lower, options, lower->aborts().CreateFlag());
+    } catch (const Error& error) {
+      message = error.what();
+      CHECK_EQUAL(error.peer(), 1);
+    }
+    CHECK_EQUAL(message, "Rank 1 did not start.");
+  };
+  expect_abort();
   aborter.join();
-  CHECK_EQUAL(message, "Rank 1 did not start.");
+  expect_abort();
 }
 
 TEST("connect: options that contradict each other are refused") {
