@@ -105,8 +105,10 @@ export interface Packing {
   readonly bits: 32 | 8 | 4;
   /** Of 4 bits: inputs that share a scale. 8 bits have one scale per output. */
   readonly blockSize: number;
-  /** Of 4 bits: the source holds blocks of this type, which are kept as they are. */
-  readonly stored?: "Q4_0" | "Q4_1";
+  /** Of 4 bits: outputs that the source holds in blocks of 4 bits keep them (stored-blocks.ts); others are quantised anew. */
+  readonly keepsBlocks?: boolean;
+  /** Of 4 bits: a block has a minimum beside its scale, as some of the kept ones need; else it is -8 times the scale. */
+  readonly hasMinima?: boolean;
   /** Whether the source is [in, out]; else [out, in]. */
   readonly isTransposed: boolean;
   /** Which of the source's inputs are packed, in this order. */

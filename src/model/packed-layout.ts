@@ -15,13 +15,13 @@ const ALIGNMENT_BYTES = 64;
 export function packedLayoutOf({ name, shape, packing }: Weight): PackedLayout | undefined {
   if (packing === undefined) return undefined;
   const [outFeatures, inFeatures] = shape as [number, number];
-  const { bits, blockSize, stored, inputs } = packing;
+  const { bits, blockSize, hasMinima = false, inputs } = packing;
   if (bits !== 4) return { bits, outFeatures, inFeatures };
   if (inputs.length > 1) {
     throw new InternalError(`Weight "${name}" packs ${inputs.length} stretches of inputs; blocks need a single one.`);
   }
   const inOffset = (inputs[0]?.begin ?? 0) % blockSize;
-  return { bits, outFeatures, inFeatures, blockSize, hasMinimum: stored === "Q4_1", inOffset };
+  return { bits, outFeatures, inFeatures, blockSize, hasMinimum: hasMinima, inOffset };
 }
 
 /** Bytes of the packed form. */

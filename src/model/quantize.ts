@@ -8,9 +8,9 @@
  *     int4      QuantizedMatMul(x, w int4 [out, in], a scale per output and block of inputs); the head in int8
  */
 import { DEFAULT_BLOCK_SIZE, type ComputeOptions } from "./compute-type.ts";
-import { BLOCK_LAYOUTS, type Graph, type Packing, type Weight } from "./graph.ts";
+import { type Graph, type Packing, type Weight } from "./graph.ts";
 import { allInputs, packProducts } from "./packed-products.ts";
-import { findStoredBlocks } from "./stored-blocks.ts";
+import { divideOutputs, findStoredBlocks, STORED_BLOCK_SIZE } from "./stored-blocks.ts";
 import { HEAD_NAME } from "./tied-embeddings.ts";
 
 /** The graph whose products are computed as the options say. */
@@ -31,9 +31,9 @@ function describePacking(weight: Weight, bits: 8 | 4, blockSize: number, isTrans
 }
 
 /** What a file holds in such blocks is kept. */
-function keepStored({ source }: Weight, blockSize: number, isTransposed: boolean): Pick<Packing, "stored"> {
-  const blocks = isTransposed ? undefined : findStoredBlocks(source);
-  return blocks === undefined || BLOCK_LAYOUTS[blocks.blockType].elements !== blockSize
-    ? {}
-    : { stored: blocks.blockType };
+function keepStored({ source }: Weight, blockSize: number, isTransposed: boolean): Partial<Packing> {
+  if (isTransposed || blockSize !== STORED_BLOCK_SIZE) return {};
+  const types = divideOutputs(source).map((part) => findStoredBlocks(part.source)?.blockType);
+  const kept = types.filter((type) => type !== undefined);
+  return kept.length === 0 ? {} : { keepsBlocks: true, hasMinima: kept.some((type) => type !== "Q4_0") };
 }

@@ -4,8 +4,12 @@
  */
 import { BLOCK_LAYOUTS, type Run, type WeightSource } from "./graph.ts";
 
-/** Types that packed matrices of 4 bits express exactly: a scale, perhaps a minimum, for 32 inputs. */
-export type StoredBlockType = "Q4_0" | "Q4_1";
+/** Types whose values packed matrices of 4 bits take over: a scale, perhaps a minimum, for 32 inputs. */
+const STORED_BLOCK_TYPES = ["Q4_0", "Q4_1", "Q4_K"] as const;
+export type StoredBlockType = (typeof STORED_BLOCK_TYPES)[number];
+
+/** Inputs that share a scale in all of these types. Blocks of Q4_K hold 8 times as many, and the 8 scales. */
+export const STORED_BLOCK_SIZE = 32;
 
 export interface StoredBlocks {
   readonly blockType: StoredBlockType;
@@ -17,17 +21,11 @@ export interface StoredBlocks {
 export function findStoredBlocks(source: WeightSource): StoredBlocks | undefined {
   switch (source.kind) {
     case "blocks": {
-      const { blockType, file, offset, shape } = source;
-      if (blockType !== "Q4_0" && blockType !== "Q4_1") return undefined;
+      const blockType = STORED_BLOCK_TYPES.find((type) => type === source.blockType);
+      if (blockType === undefined) return undefined;
+      const { file, offset, shape } = source;
       const bytesShape = [...shape.slice(0, -1), bytesOf(blockType, shape.at(-1)!)];
       return { blockType, bytes: { kind: "file", file, offset, dataType: "uint8", shape: bytesShape } };
-    }
-    case "concat": {
-      const parts = source.parts.map(findStoredBlocks).filter((part) => part !== undefined);
-      const [first] = parts;
-      if (first === undefined || parts.length < source.parts.length) return undefined;
-      if (parts.some(({ blockType }) => blockType !== first.blockType)) return undefined;
-      return { ...first, bytes: { ...source, parts: parts.map(({ bytes }) => bytes) } };
     }
     case "take": {
       const of = findStoredBlocks(source.of);
@@ -37,13 +35,66 @@ export function findStoredBlocks(source: WeightSource): StoredBlocks | undefined
       if (!runs.every((run) => run !== undefined)) return undefined;
       return { ...of, bytes: { ...source, of: of.bytes, runs } };
     }
+    case "concat": // its parts may be of several types: divideOutputs
     case "file":
     case "inline":
       return undefined;
   }
 }
 
-/** Zero bytes are a block of zeros, in either type. */
+/** Some outputs of a matrix [out, in]. */
+export interface OutputPart {
+  readonly source: WeightSource;
+  readonly numOutputs: number;
+}
+
+/** Sources that joined along the outputs are this one, each stored in one type where that can be had: q|k|v may be of several. */
+export function divideOutputs(source: WeightSource): readonly OutputPart[] {
+  switch (source.kind) {
+    case "concat":
+      if (source.axis === 0) return source.parts.flatMap(divideOutputs);
+      return [{ source, numOutputs: countOutputs(source.parts[0]!) }];
+    case "take":
+      if (source.axis === 0) return takeOutputs(divideOutputs(source.of), source.runs);
+      return [{ source, numOutputs: countOutputs(source.of) }];
+    case "file":
+    case "blocks":
+    case "inline":
+      return [{ source, numOutputs: source.shape[0]! }];
+  }
+}
+
+function countOutputs(source: WeightSource): number {
+  return divideOutputs(source).reduce((sum, { numOutputs }) => sum + numOutputs, 0);
+}
+
+/** The runs of the joined parts, cut where one part ends and the next begins. */
+function takeOutputs(parts: readonly OutputPart[], runs: readonly Run[]): readonly OutputPart[] {
+  const pieces: { readonly part: OutputPart; readonly runs: Run[] }[] = [];
+  const add = (part: OutputPart, run: Run): void => {
+    const last = pieces.at(-1);
+    if (last?.part === part) last.runs.push(run);
+    else pieces.push({ part, runs: [run] });
+  };
+  for (const run of runs) {
+    if ("zeros" in run) {
+      add(pieces.at(-1)?.part ?? parts[0]!, run);
+      continue;
+    }
+    let first = 0;
+    for (const part of parts) {
+      const [begin, end] = [Math.max(run.begin - first, 0), Math.min(run.end - first, part.numOutputs)];
+      if (begin < end) add(part, { begin, end });
+      first += part.numOutputs;
+    }
+  }
+  return pieces.map(({ part, runs: taken }) => ({
+    source: { kind: "take", of: part.source, axis: 0, runs: taken },
+    numOutputs: taken.reduce((sum, run) => sum + ("zeros" in run ? run.zeros : run.end - run.begin), 0),
+  }));
+}
+
+/** Zero bytes are a block of zeros, in every type. */
 function runOfBytes(run: Run, blockType: StoredBlockType): Run | undefined {
   const { elements } = BLOCK_LAYOUTS[blockType];
   const isWhole = Object.values(run).every((index) => index % elements === 0);

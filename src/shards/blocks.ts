@@ -41,7 +41,7 @@ export function expandInto(blocks: Uint8Array, type: BlockType, begin: number, d
 const HALF = 16;
 let float16: Float32Array | undefined;
 
-function readFloat16(bytes: Uint8Array, at: number): number {
+export function readFloat16(bytes: Uint8Array, at: number): number {
   return (float16 ??= float16Values())[bytes[at]! | (bytes[at + 1]! << 8)]!;
 }
 
@@ -125,8 +125,8 @@ const expandQ5K: ExpandBlock = (bytes, at, output, to) => {
   }
 };
 
-/** Of 12 bytes, the first 4 and the next 4 hold groups 0 to 3 in 6 bits each; their upper 2 bits and the last 4 bytes hold the others. */
-function scaleOfGroup(bytes: Uint8Array, at: number, group: number): { scale: number; minimum: number } {
+/** Scale and minimum of 32 elements. Of 12 bytes, the first 4 and the next 4 hold groups 0 to 3 in 6 bits each; their upper 2 bits and the last 4 bytes hold the others. */
+export function scaleOfGroup(bytes: Uint8Array, at: number, group: number): { scale: number; minimum: number } {
   const d = readFloat16(bytes, at);
   const m = readFloat16(bytes, at + 2);
   const scales = at + 4;

@@ -69,6 +69,25 @@ function float16Bits(): Uint32Array<ArrayBuffer> {
   return (float16Table ??= makeFloat16Table());
 }
 
+/** The bits of the float16 nearest to a number, ties to even; beyond the largest one infinity. */
+export function nearestFloat16(value: number): number {
+  float32[0] = value;
+  const bits = float32Bits[0]!;
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00; // no number
+  // Below the smallest normal number the fraction counts steps of 2^-24: a sum with 0.5 has just these as its last bits.
+  if (magnitude < 0x38800000) {
+    float32[0] = Math.abs(value) + 0.5;
+    return sign | (float32Bits[0]! - 0x3f000000);
+  }
+  const rounded = (magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13;
+  return sign | Math.min(rounded, 0x7c00);
+}
+
+const float32 = new Float32Array(1);
+const float32Bits = new Uint32Array(float32.buffer);
+
 let float16Table: Uint32Array<ArrayBuffer> | undefined;
 
 function makeFloat16Table(): Uint32Array<ArrayBuffer> {

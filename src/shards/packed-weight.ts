@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os";
 import { native, type FloatMatrix, type PackTarget } from "../collective/native.ts";
 import { DATA_TYPE_BYTES, type Packing, type Weight, type WeightSource } from "../model/graph.ts";
 import { countPackedBytes, packedLayoutOf } from "../model/packed-layout.ts";
-import { findStoredBlocks } from "../model/stored-blocks.ts";
+import { divideOutputs, findStoredBlocks, type StoredBlocks } from "../model/stored-blocks.ts";
 import { layOut, type LeafSource } from "./segments.ts";
 import { takeApart } from "./stored-blocks.ts";
 import { materialiseWeight, type MapFile } from "./weight.ts";
@@ -39,22 +39,34 @@ interface SourceRows {
 export function packWeight(weight: PackedWeight, mapFile: MapFile): Uint8Array {
   const layout = packedLayoutOf(weight)!;
   const packed = new Uint8Array(countPackedBytes(layout));
-  const { outFeatures } = layout;
-  const numInputs = layOut(weight.source).shape[weight.packing.isTransposed ? 0 : 1]!;
+  const { source, packing } = weight;
+  const numInputs = layOut(source).shape[packing.isTransposed ? 0 : 1]!;
   const rowsAtOnce = Math.max(1, Math.floor(BLOCK_ELEMENTS / numInputs));
-  for (let firstOutput = 0; firstOutput < outFeatures; firstOutput += rowsAtOnce) {
-    const numOutputs = Math.min(rowsAtOnce, outFeatures - firstOutput);
-    const target = { layout, packed, firstOutput, numOutputs, numThreads: availableParallelism() };
-    if (weight.packing.stored !== undefined) {
-      packStoredRows(target, weight, mapFile);
-      continue;
+  const parts = packing.keepsBlocks ? divideOutputs(source) : [{ source, numOutputs: layout.outFeatures }];
+  let firstOutput = 0;
+  for (const part of parts) {
+    const blocks = packing.keepsBlocks ? findStoredBlocks(part.source) : undefined;
+    for (let begin = 0; begin < part.numOutputs; begin += rowsAtOnce) {
+      const numOutputs = Math.min(rowsAtOnce, part.numOutputs - begin);
+      const target = { layout, packed, firstOutput, numOutputs, numThreads: availableParallelism() };
+      if (blocks !== undefined) packStoredRows(target, weight, { blocks, begin }, mapFile);
+      else
+        packRows(
+          target,
+          packing,
+          readRows({ ...weight, source: part.source }, begin, { numOutputs, numInputs }, mapFile),
+        );
+      firstOutput += numOutputs;
     }
-    const rows = readRows(weight, firstOutput, { numOutputs, numInputs }, mapFile);
-    if (layout.bits === 32) native().packFloat32({ ...target, source: takeColumns(rows, weight.packing.inputs) });
-    else if (layout.bits === 8) packRowsInt8(target, weight.packing, rows);
-    else packRowsInt4(target, weight.packing, rows);
   }
   return packed;
+}
+
+function packRows(target: PackTarget, packing: Packing, rows: SourceRows): void {
+  const { bits } = target.layout;
+  if (bits === 32) native().packFloat32({ ...target, source: takeColumns(rows, packing.inputs) });
+  else if (bits === 8) packRowsInt8(target, packing, rows);
+  else packRowsInt4(target, packing, rows);
 }
 
 /** Reads outputs of the source, in its own type if it has only one; a matrix [in, out] is turned. */
@@ -120,15 +132,20 @@ function packRowsInt4(target: PackTarget, { blockSize, inputs }: Packing, rows: 
 }
 
 /** The file's own blocks, of which the first and the last may be cut. */
-function packStoredRows(target: PackTarget, { name, source, packing }: PackedWeight, mapFile: MapFile): void {
-  const { firstOutput: begin, numOutputs: numRows } = target;
-  const { blockType, bytes } = findStoredBlocks(source)!;
-  const rows: WeightSource = { kind: "take", of: bytes, axis: 0, runs: [{ begin, end: begin + numRows }] };
+function packStoredRows(
+  target: PackTarget,
+  { name, packing }: PackedWeight,
+  { blocks, begin }: { readonly blocks: StoredBlocks; readonly begin: number },
+  mapFile: MapFile,
+): void {
+  const { numOutputs: numRows } = target;
+  const rows: WeightSource = { kind: "take", of: blocks.bytes, axis: 0, runs: [{ begin, end: begin + numRows }] };
   const { data } = materialiseWeight({ name, dataType: "uint8", shape: layOut(rows).shape, source: rows }, mapFile);
   const inputs = packing.inputs[0] ?? { begin: 0, end: 0 };
   const firstBlock = Math.floor(inputs.begin / packing.blockSize);
   const numBlocks = Math.ceil(inputs.end / packing.blockSize) - firstBlock;
-  native().packInt4Values({ ...target, ...takeApart(data, blockType, { numRows, firstBlock, numBlocks }) });
+  const parts = takeApart(data, blocks.blockType, { numRows, firstBlock, numBlocks });
+  native().packInt4Values({ ...target, ...parts });
 }
 
 /** Some inputs of the rows; a single stretch of them is no copy. */

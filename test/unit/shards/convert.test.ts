@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { copyInto, isConvertible } from "../../../src/shards/convert.ts";
+import { copyInto, isConvertible, nearestFloat16 } from "../../../src/shards/convert.ts";
 import { float16Value } from "./support.ts";
 
 /** Every 16-bit pattern, beginning `misalignment` bytes into a buffer. */
@@ -39,6 +39,36 @@ describe("widening to float32", () => {
     copyInto(new Uint8Array(input.buffer), "bfloat16", new Uint8Array(output.buffer), "float32")(1, 3, 2);
     expect([...output]).toEqual([-1, -1, -1, 2, 3, -1]);
   });
+});
+
+describe("rounding to float16", () => {
+  const numbers = Array.from({ length: 0x7c00 }, (_, half) => half);
+
+  test("every float16 stays what it is, infinity and both zeros too", () => {
+    const halves = [...numbers, 0x7c00];
+    expect(halves.filter((half) => nearestFloat16(float16Value(half)) !== half)).toEqual([]);
+    expect(halves.filter((half) => nearestFloat16(-float16Value(half)) !== (half | 0x8000))).toEqual([]);
+    expect(nearestFloat16(NaN) & 0x7c00).toBe(0x7c00);
+    expect(nearestFloat16(NaN) & 0x3ff).not.toBe(0);
+  });
+
+  test("between two of them the nearer one, in the middle the even one", () => {
+    const wrong = numbers.slice(0, -1).filter((half) => {
+      const [lower, upper] = [float16Value(half), float16Value(half + 1)];
+      const middle = (lower + upper) / 2;
+      const nearest = [lower + (upper - lower) * 0.49, middle, lower + (upper - lower) * 0.51].map(nearestFloat16);
+      return String(nearest) !== String([half, half + (half % 2), half + 1]);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test.each([
+    [65519, 0x7bff],
+    [65520, 0x7c00],
+    [1e30, 0x7c00],
+    [-1e30, 0xfc00],
+    [2 ** -26, 0],
+  ])("%p", (number, half) => expect(nearestFloat16(number)).toBe(half));
 });
 
 test("equal types are copied byte for byte", () => {

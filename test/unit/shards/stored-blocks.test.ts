@@ -2,26 +2,28 @@
 import { describe, expect, test } from "@jest/globals";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { BLOCK_LAYOUTS, type Weight, type WeightSource } from "../../../src/model/graph.ts";
+import { BLOCK_LAYOUTS, type BlockType, type Weight, type WeightSource } from "../../../src/model/graph.ts";
 import { packedLayoutOf, takeFromWeight } from "../../../src/model/packed-layout.ts";
 import { quantizeGraph } from "../../../src/model/quantize.ts";
-import { findStoredBlocks, type StoredBlockType } from "../../../src/model/stored-blocks.ts";
+import { divideOutputs, findStoredBlocks } from "../../../src/model/stored-blocks.ts";
 import { makeWeight } from "../../../src/shards/make-weight.ts";
 import { GraphSketch } from "../../support/graph-sketch.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
 import { readFileRange } from "./support.ts";
 
 const NUM_OUT = 20;
-const NUM_IN = 96;
+const NUM_IN = 512;
 const directory = useTemporaryDirectory();
 
 /** Random bytes, but for scales and minima that are small numbers. */
-function stored(blockType: StoredBlockType): WeightSource {
-  const { bytes: blockBytes } = BLOCK_LAYOUTS[blockType];
-  const bytes = Uint8Array.from({ length: (NUM_OUT * NUM_IN * blockBytes) / 32 }, (_, i) => (i * i * 31 + i * 7) % 256);
-  for (let at = 0; at < bytes.length; at += blockBytes) {
-    bytes[at + 1] = 0x20 + (at % 8);
+function stored(blockType: BlockType): WeightSource {
+  const { elements, bytes: blockBytes } = BLOCK_LAYOUTS[blockType];
+  const length = (NUM_OUT * NUM_IN * blockBytes) / elements;
+  const bytes = Uint8Array.from({ length }, (_, i) => (i * i * 31 + i * 7) % 256);
+  for (let at = 0; at < length; at += blockBytes) {
+    bytes[at + (blockType === "Q6_K" ? 209 : 1)] = 0x20 + (at % 8);
     if (blockType === "Q4_1") bytes[at + 3] = 0xa0 + (at % 8);
+    if (blockType === "Q4_K") bytes[at + 3] = 0x20 + (at % 7);
   }
   const file = join(directory, blockType);
   writeFileSync(file, bytes);
@@ -29,10 +31,10 @@ function stored(blockType: StoredBlockType): WeightSource {
 }
 
 /** As quantizeGraph makes it of a product with this matrix. */
-function quantized(source: WeightSource, blockSize?: number): Weight {
+function quantized(source: WeightSource, blockSize?: number, numOut = NUM_OUT): Weight {
   const sketch = new GraphSketch();
-  sketch.weights.set("w", { name: "w", dataType: "float32", shape: [NUM_OUT, NUM_IN], source });
-  sketch.output(sketch.node("FusedMatMul", ["input_ids", "w"], { transB: 1 }), ["B", "S", NUM_OUT]);
+  sketch.weights.set("w", { name: "w", dataType: "float32", shape: [numOut, NUM_IN], source });
+  sketch.output(sketch.node("FusedMatMul", ["input_ids", "w"], { transB: 1 }), ["B", "S", numOut]);
   return quantizeGraph(sketch.build(), { computeType: "int4", blockSize }).weights.get("w")!;
 }
 
@@ -68,23 +70,31 @@ function expand(source: WeightSource, shape: readonly number[]): number[] {
   return [...new Float32Array(bytes.slice().buffer)];
 }
 
-describe.each(["Q4_0", "Q4_1"] as const)("%s", (blockType) => {
-  test("the packed matrix has the numbers of the file, up to float32's last bits", () => {
+/** What float32's last bits may add up to, and for Q4_K the rounding of scale and minimum to float16. */
+function expectClose(values: readonly number[], expected: readonly number[], blockType: BlockType): void {
+  const largest = Math.max(...expected.map(Math.abs));
+  const most = values.reduce((far, value, i) => Math.max(far, Math.abs(value - expected[i]!)), 0);
+  expect(values).toHaveLength(expected.length);
+  expect(most).toBeLessThan(largest * (blockType === "Q4_K" ? 2 ** -10 : 2 ** -20));
+}
+
+describe.each(["Q4_0", "Q4_1", "Q4_K"] as const)("%s", (blockType) => {
+  test("the packed matrix has the numbers of the file", () => {
     const source = stored(blockType);
-    const expected = expand(source, [NUM_OUT, NUM_IN]);
-    unpack(quantized(source)).forEach((value, i) => expect(value).toBeCloseTo(expected[i]!, 6));
+    expectClose(unpack(quantized(source)), expand(source, [NUM_OUT, NUM_IN]), blockType);
   });
 
   test.each([
-    [0, 96],
+    [0, 512],
     [32, 64],
     [40, 41],
-    [20, 90],
+    [20, 490],
+    [250, 300],
   ])("inputs %i to %i too, also where the cut goes through a block", (begin, end) => {
     const source = stored(blockType);
     const part = takeFromWeight(quantized(source), 1, [{ begin, end }]);
     const expected = expand({ kind: "take", of: source, axis: 1, runs: [{ begin, end }] }, [NUM_OUT, end - begin]);
-    unpack(part).forEach((value, i) => expect(value).toBeCloseTo(expected[i]!, 6));
+    expectClose(unpack(part), expected, blockType);
   });
 
   test("joined, permuted and cut outputs too", () => {
@@ -103,24 +113,61 @@ describe.each(["Q4_0", "Q4_1"] as const)("%s", (blockType) => {
   });
 
   test("blocks of another size are quantised anew", () => {
-    expect(quantized(stored(blockType), 64).packing).not.toHaveProperty("stored");
-    expect(quantized(stored(blockType), 32).packing).toMatchObject({ stored: blockType });
+    expect(quantized(stored(blockType), 64).packing).not.toHaveProperty("keepsBlocks");
+    expect(quantized(stored(blockType), 32).packing).toMatchObject({
+      keepsBlocks: true,
+      hasMinima: blockType !== "Q4_0",
+    });
   });
 });
 
-test("blocks are kept only whole and of one type", () => {
-  const [first, second] = [stored("Q4_0"), stored("Q4_1")];
-  const inputs = (begin: number, end: number): WeightSource => ({
-    kind: "take",
-    of: first,
-    axis: 1,
-    runs: [{ begin, end }, { zeros: 32 }],
+describe("q|k|v of several types", () => {
+  const parts = [stored("Q4_K"), stored("Q4_0"), stored("Q6_K"), stored("Q4_1")];
+  const joined: WeightSource = { kind: "concat", axis: 0, parts };
+  const packed = quantized(joined, undefined, 4 * NUM_OUT);
+  const unpacked = unpack(packed);
+  const rowsOf = (part: number) => unpacked.slice(part * NUM_OUT * NUM_IN, (part + 1) * NUM_OUT * NUM_IN);
+
+  test("each part in 4 bits keeps its blocks, what is stored in more is quantised", () => {
+    expectClose(rowsOf(0), expand(parts[0]!, [NUM_OUT, NUM_IN]), "Q4_K");
+    expectClose(rowsOf(1), expand(parts[1]!, [NUM_OUT, NUM_IN]), "Q4_0");
+    expectClose(rowsOf(3), expand(parts[3]!, [NUM_OUT, NUM_IN]), "Q4_1");
+    expect(rowsOf(2)).toEqual(unpack(quantized(parts[2]!)));
   });
-  expect(findStoredBlocks({ kind: "concat", axis: 0, parts: [first, first] })?.blockType).toBe("Q4_0");
-  expect(findStoredBlocks({ kind: "concat", axis: 0, parts: [first, second] })).toBeUndefined();
-  expect(findStoredBlocks(inputs(32, 64))?.bytes).toMatchObject({ runs: [{ begin: 18, end: 36 }, { zeros: 18 }] });
-  expect(findStoredBlocks(inputs(32, 60))).toBeUndefined();
-  expect(
-    findStoredBlocks({ kind: "blocks", file: "f", offset: 0, blockType: "Q6_K", shape: [1, 256] }),
-  ).toBeUndefined();
+
+  test("a rank's outputs, whichever parts they lie in, are those of the whole", () => {
+    const runs = [
+      { begin: 15, end: 50 },
+      { begin: 0, end: 3 },
+      { begin: 61, end: 80 },
+    ];
+    expect(unpack(takeFromWeight(packed, 0, runs))).toEqual(
+      runs.flatMap(({ begin, end }) => unpacked.slice(begin * NUM_IN, end * NUM_IN)),
+    );
+  });
+
+  test("a turned and cut matrix is divided where its parts meet", () => {
+    const runs = [{ begin: 15, end: 50 }, { begin: 0, end: 3 }, { zeros: 2 }];
+    const divided = divideOutputs({ kind: "take", of: joined, axis: 0, runs });
+    expect(divided.map(({ numOutputs }) => numOutputs)).toEqual([5, 20, 10, 5]);
+    expect(divided.at(-1)!.source).toMatchObject({ of: parts[0], runs: [{ begin: 0, end: 3 }, { zeros: 2 }] });
+  });
+});
+
+test("blocks are kept only whole", () => {
+  const inputs = (blockType: BlockType, begin: number, end: number): WeightSource => ({
+    kind: "take",
+    of: stored(blockType),
+    axis: 1,
+    runs: [{ begin, end }, { zeros: 256 }],
+  });
+  expect(findStoredBlocks(inputs("Q4_0", 32, 64))?.bytes).toMatchObject({
+    runs: [{ begin: 18, end: 36 }, { zeros: 144 }],
+  });
+  expect(findStoredBlocks(inputs("Q4_0", 32, 60))).toBeUndefined();
+  expect(findStoredBlocks(inputs("Q4_K", 256, 512))?.bytes).toMatchObject({
+    runs: [{ begin: 144, end: 288 }, { zeros: 144 }],
+  });
+  expect(findStoredBlocks(inputs("Q4_K", 32, 64))).toBeUndefined();
+  expect(findStoredBlocks(stored("Q6_K"))).toBeUndefined();
 });
