@@ -11,7 +11,7 @@ import { UsageError } from "../errors.ts";
 import { DEFAULT_BLOCK_SIZE } from "../model/compute-type.ts";
 import { benchCollectives, chooseCollectiveWorlds } from "./bench-collectives.ts";
 import { CONFIG_OPTION, provideModelDirectory, readShape } from "./config-option.ts";
-import { divideDecodeSteps, printStepTable } from "./bench-profile.ts";
+import { divideSteps, printStepTable } from "./bench-profile.ts";
 import { describeChromeTrace } from "./chrome-trace.ts";
 import { measureDecode, medianOf, type Measurement } from "./measure-decode.ts";
 import { MODEL_OPTIONS, readLoadOptions } from "./model-options.ts";
@@ -19,7 +19,7 @@ import { readNumber, readText, VALUE, type Program, type ProgramArguments } from
 
 export const bench: Program = {
   name: "bench",
-  describe: "Measures prefill and decode speed, load time, memory, and where the time of a decode step goes.",
+  describe: "Measures prefill and decode speed, load time, memory, and where the time of a step goes.",
   options: {
     ...MODEL_OPTIONS,
     config: CONFIG_OPTION,
@@ -33,7 +33,8 @@ export const bench: Program = {
     sizes: { ...VALUE, describe: "Bytes of a message with --collectives, e.g. 1024,65536 [default: 4 to 67108864]" },
     profile: {
       type: "boolean",
-      describe: "Also tell where a decode step's time goes on each rank; tracing costs some speed",
+      describe:
+        "Also tell where the time of a prompt's pass and of a decode step goes on each rank; tracing costs some speed",
     },
     trace: { ...VALUE, describe: "Profile, and write a Chrome trace of every rank on one clock to this file" },
     json: { type: "boolean", describe: "Print one JSON object (with --collectives one per transport)" },
@@ -93,11 +94,11 @@ export const bench: Program = {
       loadSeconds,
     };
     const profiles = profile ? await generator.readProfile() : undefined;
-    const table = profiles && divideDecodeSteps(profiles);
+    const tables = profiles && (["prefill", "decode"] as const).map((phase) => divideSteps(profiles, phase));
     if (options["json"] === true) {
-      console.log(JSON.stringify({ ...report, transfers, ...(table && { profile: table }) }));
+      console.log(JSON.stringify({ ...report, transfers, ...(tables && { profile: tables }) }));
     } else {
-      console.log([describeReport(report), ...(table ? [printStepTable(table)] : [])].join("\n\n"));
+      console.log([describeReport(report), ...(tables ?? []).map(printStepTable)].join("\n\n"));
     }
     if (profiles !== undefined && traceFile !== undefined) writeFileSync(traceFile, describeChromeTrace(profiles));
     return 0;

@@ -18,7 +18,7 @@ import {
   type MeasuredStep,
   type Prediction,
 } from "../partition/predict.ts";
-import { divideDecodeSteps } from "./bench-profile.ts";
+import { divideSteps } from "./bench-profile.ts";
 import { provideModelDirectory } from "./config-option.ts";
 import { readLink } from "./link-option.ts";
 import { measureDecode, medianOf, type Measurement } from "./measure-decode.ts";
@@ -93,7 +93,7 @@ async function measureStep(options: ProgramArguments, numThreads: number): Promi
   const loadOptions = { ...readLoadOptions(options), tensorParallel: false, intraThreads: numThreads };
   const seconds = await withGenerator(loadOptions, (_, runs) => 1 / medianOf(runs, "decodeTokensPerSecond"));
   const table = await withGenerator({ ...loadOptions, profile: true }, async (generator) =>
-    divideDecodeSteps(await generator.readProfile()),
+    divideSteps(await generator.readProfile(), "decode"),
   );
   const scale = seconds / table.msPerStep[0]!;
   const ops = table.rows.filter(({ kind }) => kind === "op");

@@ -12,13 +12,13 @@ const SIZES = ["--prompt-tokens", "8", "--new-tokens", "6", "--repeat", "1", "--
 const INDEX = pathToFileURL(join(import.meta.dirname, "../../dist/index.js")).href;
 const MODEL = join(import.meta.dirname, "../../models/demo-stories");
 
-test("bench --profile --json: figures, and a decode step divided; --trace: every rank on one clock", async () => {
+test("bench --profile --json: figures, and both kinds of steps divided; --trace: every rank on one clock", async () => {
   const trace = join(directory, "trace.json");
   const args = ["bench", "-np", "2", "--oversubscribe", ...SIZES, "--json", "--profile", "--trace", trace];
   const { exitCode, stdout, stderr } = await runShardrun(args);
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   const positive = expect.any(Number) as unknown;
-  const report = JSON.parse(stdout) as { profile: StepTable };
+  const report = JSON.parse(stdout) as { profile: StepTable[] };
   expect(report).toMatchObject({
     promptTokens: 8,
     newTokens: 6,
@@ -32,13 +32,15 @@ test("bench --profile --json: figures, and a decode step divided; --trace: every
     loadSeconds: positive,
   });
 
-  const { msPerStep, rows } = report.profile;
-  for (const rank of [0, 1]) {
-    const sum = rows.reduce((total, row) => total + row.msPerStep[rank]!, 0);
-    expect(sum).toBeCloseTo(msPerStep[rank]!, 6);
-    expect(Math.min(...rows.map((row) => row.msPerStep[rank]!))).toBeGreaterThanOrEqual(0);
+  expect(report.profile.map(({ phase }) => phase)).toEqual(["prefill", "decode"]);
+  for (const { msPerStep, rows } of report.profile) {
+    for (const rank of [0, 1]) {
+      const sum = rows.reduce((total, row) => total + row.msPerStep[rank]!, 0);
+      expect(sum).toBeCloseTo(msPerStep[rank]!, 6);
+      expect(Math.min(...rows.map((row) => row.msPerStep[rank]!))).toBeGreaterThanOrEqual(0);
+    }
+    expect(rows.map(({ name }) => name)).toEqual(expect.arrayContaining(["GroupQueryAttention", "collectives"]));
   }
-  expect(rows.map(({ name }) => name)).toEqual(expect.arrayContaining(["GroupQueryAttention", "collectives"]));
 
   const { traceEvents } = JSON.parse(readFileSync(trace, "utf8")) as {
     traceEvents: { ph: string; pid: number; tid: number; name: string; ts: number; dur: number }[];

@@ -1,7 +1,7 @@
 /** A trace of two ranks, made up, whose every microsecond is known: how decode steps are divided, printed, and drawn. */
 import { expect, test } from "@jest/globals";
 import type { RankProfile, StepProfile } from "../../../src/execute/profile.ts";
-import { divideDecodeSteps, printStepTable } from "../../../src/programs/bench-profile.ts";
+import { divideSteps, printStepTable } from "../../../src/programs/bench-profile.ts";
 import { describeChromeTrace } from "../../../src/programs/chrome-trace.ts";
 
 const NAMES = ["FusedMatMul", "AllReduce", "Mul"];
@@ -31,7 +31,8 @@ function profile(rank: number, beginUs: number, product: number): RankProfile {
 const PROFILES = [profile(0, 5_000_000, 100), profile(1, 5_000_000, 350)];
 
 test("the time from one decode step to the next is divided completely", () => {
-  expect(divideDecodeSteps(PROFILES)).toEqual({
+  expect(divideSteps(PROFILES, "decode")).toEqual({
+    phase: "decode",
     numSteps: 2,
     msPerStep: [1, 1],
     rows: [
@@ -47,7 +48,7 @@ test("the time from one decode step to the next is divided completely", () => {
 });
 
 test("the table of one rank", () => {
-  expect(printStepTable(divideDecodeSteps(PROFILES.slice(0, 1)))).toBe(
+  expect(printStepTable(divideSteps(PROFILES.slice(0, 1), "decode"))).toBe(
     [
       "Milliseconds per decode step, mean of 2:",
       "                            rank 0",
@@ -59,6 +60,23 @@ test("the table of one rank", () => {
       "logits made whole            0.050   5.0 %",
       "scheduling, between steps    0.450  45.0 %",
       "from step to step            1.000   100 %",
+    ].join("\n"),
+  );
+});
+
+test("a prompt's pass is divided from its beginning to its end", () => {
+  expect(printStepTable(divideSteps(PROFILES.slice(0, 1), "prefill"))).toBe(
+    [
+      "Milliseconds per pass over a prompt, mean of 1:",
+      "                            rank 0",
+      "FusedMatMul                  0.100  13.3 %",
+      "Mul                          0.040   5.3 %",
+      "collectives                  0.300  40.0 %",
+      "waiting for other ranks      0.000   0.0 %",
+      "onnxruntime, between nodes   0.060   8.0 %",
+      "logits made whole            0.050   6.7 %",
+      "scheduling, between steps    0.200  26.7 %",
+      "the whole pass               0.750   100 %",
     ].join("\n"),
   );
 });
