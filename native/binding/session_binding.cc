@@ -1,5 +1,6 @@
 #include "session_binding.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -102,7 +103,19 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
       request.first_row = IntOf(rows, "firstRow");
       request.num_rows = IntOf(rows, "numRows");
     }
+    if (!options.Get("tokenSearch").IsUndefined()) {
+      request.token_search = TokenSearchOf(options.Get("tokenSearch").As<Napi::Object>());
+    }
     return request;
+  }
+
+  static ort::TokenSearch TokenSearchOf(const Napi::Object& options) {
+    ort::TokenSearch search;
+    if (!options.Get("output").IsUndefined()) search.output = StringOf(options, "output");
+    search.num_positions = static_cast<size_t>(IntOf(options, "numPositions"));
+    search.first_id = static_cast<int32_t>(IntOf(options, "firstId"));
+    search.is_shard = options.Get("isShard").As<Napi::Boolean>();
+    return search;
   }
 
   static Napi::Value ResultOf(Napi::Env env, ort::RunOutcome& outcome) {
@@ -112,6 +125,9 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
     }
     const Napi::Object result = Napi::Object::New(env);
     result.Set("outputs", outputs);
+    Napi::Int32Array tokens = Napi::Int32Array::New(env, outcome.best_tokens.size());
+    std::copy(outcome.best_tokens.begin(), outcome.best_tokens.end(), tokens.Data());
+    result.Set("bestTokens", tokens);
     result.Set("nanoseconds", static_cast<double>(outcome.nanoseconds));
     result.Set("collectiveNanoseconds", static_cast<double>(outcome.collective_nanoseconds));
     return result;

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -29,6 +30,7 @@ class TaskThread {
  private:
   struct Queue;
   static void Run(Queue& queue);
+  static void AwaitNext(Queue& queue, std::unique_lock<std::mutex>* lock);
 
   // Shared with the thread, which may outlive this object when the last reference falls inside a task.
   std::shared_ptr<Queue> queue_;

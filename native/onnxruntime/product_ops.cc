@@ -2,31 +2,14 @@
 
 #include <string>
 
-#include "../kernels/parallel.h"
 #include "../kernels/products.h"
 #include "kernel_access.h"
+#include "session_threads.h"
 #include "shape_inference.h"
 
 namespace shardrun::ort {
 
 namespace {
-
-// The pool of the session in whose run a kernel computes.
-class SessionThreads : public Threads {
- public:
-  SessionThreads(int count, const KernelContext* context) : count_(count), context_(context) {}
-  int count() const override { return count_; }
-  void Run(size_t num_tasks, const std::function<void(size_t)>& body) override {
-    const auto call = [](void* data, size_t task) { (*static_cast<const std::function<void(size_t)>*>(data))(task); };
-    Check(GetApi().KernelContext_ParallelFor(context_, call, num_tasks, 0,
-                                             const_cast<void*>(static_cast<const void*>(&body))),
-          "Sharing a product among threads failed");
-  }
-
- private:
-  const int count_;
-  const KernelContext* const context_;
-};
 
 PackedLayout ReadLayout(const KernelInfo* info) {
   const auto read = [&](const char* name) { return static_cast<size_t>(ReadIntAttribute(info, name)); };
@@ -40,13 +23,6 @@ PackedLayout ReadLayout(const KernelInfo* info) {
     layout.in_offset = read("in_offset");
   }
   return layout;
-}
-
-// The rows of a tensor are its last axis; how many there are.
-size_t CountRows(const std::vector<int64_t>& shape) {
-  size_t count = 1;
-  for (size_t i = 0; i + 1 < shape.size(); ++i) count *= static_cast<size_t>(shape[i]);
-  return count;
 }
 
 std::vector<int64_t> WithColumns(std::vector<int64_t> shape, size_t columns) {
@@ -79,7 +55,7 @@ class PackedKernel : public Kernel {
   const int32_t* ReadOctaves(const KernelContext* context, size_t index, size_t num_rows) const {
     TypedShape typed;
     const Value* value = ReadRows(context, index, kOctaves, &typed);
-    if (CountRows(typed.shape) == num_rows) return static_cast<const int32_t*>(MutableData(value));
+    if (typed.num_rows() == num_rows) return static_cast<const int32_t*>(MutableData(value));
     throw Error(Error::Kind::kExecution, what_ + " expected the octaves of " + std::to_string(num_rows) +
                                              " rows, received shape " + Print(typed.shape) + ".");
   }
@@ -103,7 +79,7 @@ class PackedKernel : public Kernel {
   Operands ReadOperands(KernelContext* context) const {
     TypedShape typed;
     const Value* x = ReadRows(context, 0, layout_.in_features, &typed);
-    return {static_cast<const float*>(MutableData(x)), CountRows(typed.shape), ReadWeight(context, 1),
+    return {static_cast<const float*>(MutableData(x)), typed.num_rows(), ReadWeight(context, 1),
             static_cast<float*>(Output(context, 0, WithColumns(typed.shape, layout_.out_features)))};
   }
 
@@ -149,7 +125,7 @@ class IntegerMatMulKernel : public PackedKernel {
   void Compute(KernelContext* context) override {
     TypedShape typed;
     const Value* x = ReadRows(context, 0, layout().in_features, &typed);
-    const size_t num_rows = CountRows(typed.shape);
+    const size_t num_rows = typed.num_rows();
     const int32_t* octaves = ReadOctaves(context, 1, num_rows);
     const uint8_t* weight = ReadWeight(context, 2);
     auto* sums = static_cast<int32_t*>(Output(context, 0, WithColumns(typed.shape, layout().out_features)));
@@ -166,7 +142,7 @@ class RescaleKernel : public PackedKernel {
   void Compute(KernelContext* context) override {
     TypedShape typed;
     const Value* sums = ReadRows(context, 0, layout().out_features, &typed);
-    const size_t num_rows = CountRows(typed.shape);
+    const size_t num_rows = typed.num_rows();
     const int32_t* octaves = ReadOctaves(context, 1, num_rows);
     const uint8_t* weight = ReadWeight(context, 2);
     auto* y = static_cast<float*>(Output(context, 0, typed.shape));
@@ -186,7 +162,7 @@ class RowOctavesKernel : public Kernel {
     auto* octaves = static_cast<int32_t*>(Output(context, 0, WithColumns(typed.shape, kOctaves)));
     const auto columns = static_cast<size_t>(typed.shape.back());
     const auto count = [&](size_t row) { CountOctaves(x + row * columns, columns, octaves + row * kOctaves); };
-    const size_t num_rows = CountRows(typed.shape);
+    const size_t num_rows = typed.num_rows();
     if (num_rows == 1) return count(0);
     SessionThreads(state_.num_threads, context).Run(num_rows, count);
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "gate_ops.h"
 #include "stopwatch.h"
 
 namespace shardrun::ort {
@@ -68,16 +69,14 @@ FetchedTensor CopyOut(const std::string& name, const Value* value) {
   return fetched;
 }
 
-// The outputs that onnxruntime allocated: the first ones that were bound.
-std::vector<FetchedTensor> CopyOutputs(const IoBinding* binding, const std::vector<std::string>& names) {
+// All outputs, in the order in which they were bound.
+std::vector<OwnedValue> TakeOutputs(const IoBinding* binding) {
   Value** values = nullptr;
   size_t count = 0;
   Check(GetApi().GetBoundOutputValues(binding, Runtime::Get().allocator(), &values, &count),
         "Reading the outputs failed");
-  std::vector<OwnedValue> owned(values, values + count);
+  std::vector<OwnedValue> outputs(values, values + count);
   Check(GetApi().AllocatorFree(Runtime::Get().allocator(), values), "Reading the outputs failed");
-  std::vector<FetchedTensor> outputs;
-  for (size_t i = 0; i < names.size(); ++i) outputs.push_back(CopyOut(names[i], owned[i].get()));
   return outputs;
 }
 
@@ -114,6 +113,7 @@ class DomainRegistration {
 std::vector<std::unique_ptr<Op>> MakeOps(CollectiveState* collective_state, ProductState* product_state) {
   std::vector<std::unique_ptr<Op>> ops = MakeCollectiveOps(collective_state);
   for (std::unique_ptr<Op>& op : MakeProductOps(product_state)) ops.push_back(std::move(op));
+  ops.push_back(MakeGatedSiluOp(product_state->num_threads));
   return ops;
 }
 
@@ -167,23 +167,45 @@ RunOutcome GraphSession::Run(const RunRequest& request) {
     const OwnedValue value = MakeValue(feed);
     Check(api.BindInput(raw, feed.name.c_str(), value.get()), what);
   }
-  for (const std::string& name : request.fetch) {
+  // Those that onnxruntime allocates: the first ones.
+  std::vector<std::string> made = request.fetch;
+  const bool has_logits = request.token_search && !request.token_search->output.empty();
+  if (has_logits) made.push_back(request.token_search->output);
+  for (const std::string& name : made) {
     Check(api.BindOutputToDevice(raw, name.c_str(), Runtime::Get().cpu()), what);
   }
   const bool has_cache = request.cache && !request.cache->tensors().empty();
   if (has_cache) BindCache(raw, request);
   // onnxruntime wants an output to compute: a prompt's chunk on a rank without heads asks for none.
-  if (!has_cache && request.fetch.empty()) {
+  if (!has_cache && made.empty()) {
     Check(api.BindOutputToDevice(raw, first_output_.c_str(), Runtime::Get().cpu()), what);
   }
 
   CheckGraph(api.RunWithBinding(session_.get(), nullptr, raw), what);
 
   RunOutcome outcome;
-  outcome.outputs = CopyOutputs(raw, request.fetch);
+  const std::vector<OwnedValue> outputs = TakeOutputs(raw);
+  for (size_t i = 0; i < request.fetch.size(); ++i) {
+    outcome.outputs.push_back(CopyOut(request.fetch[i], outputs[i].get()));
+  }
+  if (request.token_search) {
+    const Value* logits = has_logits ? outputs[request.fetch.size()].get() : nullptr;
+    outcome.best_tokens = FindTokens(*request.token_search, logits);
+  }
   outcome.nanoseconds = stopwatch.nanoseconds();
   outcome.collective_nanoseconds = collective_state_.nanoseconds;
   return outcome;
+}
+
+std::vector<int32_t> GraphSession::FindTokens(const TokenSearch& search, const Value* logits) {
+  const size_t width = logits == nullptr ? 0 : static_cast<size_t>(ReadTypedShape(logits).shape.back());
+  if (width > 0 && ReadTypedShape(logits).num_rows() != search.num_positions) {
+    throw Error(Error::Kind::kInternal, "A search for tokens at " + std::to_string(search.num_positions) +
+                                            " positions found logits of shape " + Print(ReadTypedShape(logits).shape) +
+                                            ".");
+  }
+  const auto* values = logits == nullptr ? nullptr : static_cast<const float*>(MutableData(logits));
+  return FindBestTokens(search, values, width, &collective_state_);
 }
 
 SessionProfile GraphSession::EndProfiling() {

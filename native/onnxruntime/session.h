@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "../collectives/communicator.h"
+#include "best_tokens.h"
 #include "collective_ops.h"
 #include "custom_op.h"
 #include "key_value_cache.h"
@@ -46,10 +48,12 @@ struct RunRequest {
   std::shared_ptr<KeyValueCache> cache;  // null: the graph has none
   int64_t first_row = 0;
   int64_t num_rows = 0;
+  std::optional<TokenSearch> token_search;
 };
 
 struct RunOutcome {
   std::vector<FetchedTensor> outputs;
+  std::vector<int32_t> best_tokens;
   uint64_t nanoseconds = 0;
   uint64_t collective_nanoseconds = 0;
 };
@@ -66,6 +70,8 @@ class GraphSession {
   SessionProfile EndProfiling();
 
  private:
+  // logits: of the run that has just ended, or null.
+  std::vector<int32_t> FindTokens(const TokenSearch& search, const Value* logits);
   // Throws what a custom op of the graph threw, else as Check does.
   void CheckGraph(Status* status, const std::string& what) const;
 

@@ -67,6 +67,13 @@ Status* InferOctaves(const CustomOp*, ShapeInferContext* context) {
   return InferFromInput(context, [](std::vector<Axis>* axes) { axes->back() = {static_cast<int64_t>(kOctaves), ""}; });
 }
 
+Status* InferHalf(const CustomOp*, ShapeInferContext* context) {
+  return InferFromInput(context, [](std::vector<Axis>* axes) {
+    Axis& last = axes->back();
+    last = {last.size < 0 ? -1 : last.size / 2, ""};
+  });
+}
+
 Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context) {
   const OpAttribute* attribute = nullptr;
   int64_t out_features = 0;

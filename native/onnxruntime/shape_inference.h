@@ -11,6 +11,8 @@ Status* InferSameShape(const CustomOp*, ShapeInferContext* context);
 Status* InferSameNdim(const CustomOp*, ShapeInferContext* context);
 // The same sizes but the last, which is the number of octaves (kernels/octaves.h).
 Status* InferOctaves(const CustomOp*, ShapeInferContext* context);
+// The same sizes but the last, of which it is half.
+Status* InferHalf(const CustomOp*, ShapeInferContext* context);
 // The same sizes but the last, which is the attribute out_features.
 Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context);
 

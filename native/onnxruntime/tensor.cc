@@ -23,6 +23,8 @@ std::string Print(const std::vector<int64_t>& shape) {
 
 size_t TypedShape::num_elements() const { return CountElements(shape); }
 
+size_t TypedShape::num_rows() const { return CountElements({shape.begin(), shape.end() - 1}); }
+
 OwnedValue MakeValue(const TensorView& view) {
   const size_t expected_bytes = CountElements(view.shape) * BytesOf(view.type);
   if (view.num_bytes != expected_bytes) {

@@ -35,6 +35,8 @@ struct TypedShape {
   ElementType type = ElementType::kUndefined;
   std::vector<int64_t> shape;
   size_t num_elements() const;
+  // A row is the last axis.
+  size_t num_rows() const;
   size_t num_bytes() const { return num_elements() * BytesOf(type); }
 };
 

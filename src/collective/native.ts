@@ -200,7 +200,22 @@ export interface RunOptions {
   readonly fetch: readonly string[];
   /** Cache rows [firstRow, firstRow + numRows) are bound as past and present of every cache tensor, in place. */
   readonly cache?: { readonly cache: KeyValueCache; readonly firstRow: number; readonly numRows: number };
+  readonly tokenSearch?: TokenSearch;
 }
+
+/** Asks for the likeliest token of each position; of a vocabulary in shards every rank asks for it in the same run. */
+export interface TokenSearch {
+  /** With this rank's logits, float32 [.., V or V/P]; undefined on a rank without vocabulary. */
+  readonly output: string | undefined;
+  readonly numPositions: number;
+  /** The first token id of this rank's logits. */
+  readonly firstId: number;
+  /** Whether the logits are one rank's of several; else each has all. */
+  readonly isShard: boolean;
+}
+
+/** In place of a token id, where a logit is a NaN or the largest is infinite. */
+export const NO_TOKEN = -1;
 
 export interface FetchedValue {
   readonly name: string;
@@ -211,6 +226,8 @@ export interface FetchedValue {
 
 export interface RunResult {
   readonly outputs: readonly FetchedValue[];
+  /** What was searched for: the lowest of the ids with the largest logit, or NO_TOKEN, the same on every rank. */
+  readonly bestTokens: Int32Array;
   /** The whole run, and the part of it spent in collectives. */
   readonly nanoseconds: number;
   readonly collectiveNanoseconds: number;

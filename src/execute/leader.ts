@@ -1,5 +1,5 @@
 /**
- * Rank 0 decides: it broadcasts each command and then carries out its own part of it.
+ * Rank 0 decides: it broadcasts each command and carries out its own part of it.
  * One command at a time, so that every rank meets the same collectives in the same order whatever callers overlap.
  */
 import type { MeasuredCalls } from "../collective/native.ts";
@@ -65,7 +65,7 @@ export class Leader {
     return this.#turn.then(() => this.#rank.close());
   }
 
-  /** Broadcasts the command when its turn has come, then does this rank's part. */
+  /** Broadcasts the command when its turn has come, and does this rank's part. */
   #lead<T>(command: Command, doOwnPart: () => Promise<T> | T): Promise<T> {
     const result = this.#turn.then(async () => {
       if (this.#broken !== undefined) {
@@ -75,8 +75,12 @@ export class Leader {
         });
       }
       try {
-        await this.#rank.communicator.broadcastMessage(encodeCommand(command), 0, { label: command.kind });
-        return await doOwnPart();
+        // This rank's part lines up behind the command on the communicator's thread, which need not wait for this one in between.
+        const told = this.#rank.communicator.broadcastMessage(encodeCommand(command), 0, { label: command.kind });
+        const [telling, own] = await Promise.allSettled([told, (async () => doOwnPart())()]);
+        if (telling.status === "rejected") throw telling.reason;
+        if (own.status === "rejected") throw own.reason;
+        return own.value;
       } catch (error) {
         this.#break(error as Error);
         throw error;

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import type { Communicator, Feed, FetchedValue, KeyValueCache, Session } from "../collective/native.ts";
 import { native } from "../collective/native.ts";
 import { ExecutionError, InternalError } from "../errors.ts";
+import { fuseGates } from "../model/fuse-gates.ts";
 import type { Graph } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
 import { encodeModel } from "../model/onnx-format.ts";
@@ -17,7 +18,7 @@ import type { Plan } from "../partition/plan.ts";
 import type { WeightCache } from "../shards/converted-weights.ts";
 import { materialiseGraph, type MaterialisedGraph, type WeightFootprint } from "../shards/materialise.ts";
 import { measureClockOffsetUs, readClockUs } from "./clock.ts";
-import { gatherArgmax, gatherLogits, type LogitsLayout } from "./logits.ts";
+import { gatherLogits, searchBestTokens, type LogitsLayout } from "./logits.ts";
 import { Profiler, type RankProfile } from "./profile.ts";
 import type { ModelSpecification, RowMove, Step } from "./step.ts";
 
@@ -88,7 +89,7 @@ export class ShardModel {
     const { rank, worldSize } = communicator;
     const plan = planShards(model, specification, worldSize);
     const addon = native();
-    const shard = shardGraph(model.graph, plan, rank);
+    const shard = fuseGates(shardGraph(model.graph, plan, rank));
     // Plain C++ is slower than onnxruntime.
     const graph = addon.supportedKernels().length > 1 ? packFloatProducts(shard) : shard;
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);
@@ -119,26 +120,27 @@ export class ShardModel {
   async execute(step: Step): Promise<StepResult> {
     const begunUs = readClockUs();
     const fetch = [
-      ...(step.want !== "nothing" && this.#outputNames.has("logits") ? ["logits"] : []),
+      ...(step.want === "logits" && this.#outputNames.has("logits") ? ["logits"] : []),
       ...(this.#verify ? ["hidden_states"] : []),
     ];
     const cache = this.#cache && { cache: this.#cache, firstRow: step.firstRow, numRows: step.inputIds.length };
-    const run = await this.#session.run({ feeds: this.#makeFeeds(step), fetch, cache });
+    const numPositions = step.inputIds.length * step.positions.length;
+    const wantsTokens = step.want === "argmax";
+    const tokenSearch = wantsTokens ? searchBestTokens(this.#layout, this.#communicator.rank, numPositions) : undefined;
+    const run = await this.#session.run({ feeds: this.#makeFeeds(step), fetch, cache, tokenSearch });
     const output = new Map(run.outputs.map((value) => [value.name, value]));
     const started = process.hrtime.bigint();
     if (this.#verify) {
       await this.#verifyHiddenStates(output.get("hidden_states")!);
     }
-    const numPositions = step.inputIds.length * step.positions.length;
-    const shard = output.get("logits");
-    const tokenIds =
-      step.want === "argmax" ? await gatherArgmax(this.#communicator, this.#layout, shard, numPositions) : undefined;
     const logits =
-      step.want === "logits" ? await gatherLogits(this.#communicator, this.#layout, shard, numPositions) : undefined;
+      step.want === "logits"
+        ? await gatherLogits(this.#communicator, this.#layout, output.get("logits"), numPositions)
+        : undefined;
     const gatherNanoseconds = Number(process.hrtime.bigint() - started);
     this.#profiler?.noteStep(step.inputIds[0]!.length, begunUs);
     return {
-      tokenIds,
+      tokenIds: wantsTokens ? run.bestTokens : undefined,
       logits,
       computeNanoseconds: run.nanoseconds - run.collectiveNanoseconds,
       collectiveNanoseconds: run.collectiveNanoseconds + (this.#communicator.worldSize > 1 ? gatherNanoseconds : 0),

@@ -5,6 +5,7 @@
  */
 import { InternalError } from "../errors.ts";
 import type { Attribute, DataType, Dimension, Graph, GraphNode, GraphValue, Weight, WeightSource } from "./graph.ts";
+import { integerConstant } from "./constants.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { HeadLayout } from "./head-padding.ts";
 import { HEAD_NAME, type Table } from "./tied-embeddings.ts";
@@ -102,9 +103,8 @@ export class GraphBuilder {
 
   /** Adds a list of sizes. */
   private integers(name: string, values: readonly number[]): string {
-    const bytes = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-    const shape = [values.length];
-    return this.weight(name, shape, { kind: "inline", dataType: "int64", shape, bytes }, "int64");
+    const { shape, source } = integerConstant(name, values);
+    return this.weight(name, shape, source, "int64");
   }
 
   /** Adds a node; its first output carries the node's name unless `outputs` says otherwise. */

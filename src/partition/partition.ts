@@ -5,7 +5,7 @@
 import { PartitionError } from "../errors.ts";
 import type { Dimension, Graph, Weight } from "../model/graph.ts";
 import { countWeightBytes } from "../model/packed-layout.ts";
-import { readIntegers } from "./constants.ts";
+import { readIntegers } from "../model/constants.ts";
 import type { Cut } from "./cut.ts";
 import {
   cutWeight,

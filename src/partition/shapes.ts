@@ -3,7 +3,7 @@
  * only a step knows. Rules follow an axis by them; a value whose shape stays unknown is not cut.
  */
 import type { Dimension, Graph, GraphNode } from "../model/graph.ts";
-import { readIntegers } from "./constants.ts";
+import { readIntegers } from "../model/constants.ts";
 import { intAttribute, normalizeAxis } from "./rule.ts";
 
 export type Shape = readonly Dimension[];

@@ -5,7 +5,7 @@
  */
 import type { Graph, GraphNode, GraphValue, Weight } from "../model/graph.ts";
 import { packedAttributes } from "../model/packed-layout.ts";
-import { integerConstant } from "./constants.ts";
+import { integerConstant } from "../model/constants.ts";
 import {
   cutWeight,
   localShape,

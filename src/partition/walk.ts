@@ -4,7 +4,7 @@
  */
 import { PartitionError } from "../errors.ts";
 import type { Graph, GraphNode, GraphValue } from "../model/graph.ts";
-import { readIntegers } from "./constants.ts";
+import { readIntegers } from "../model/constants.ts";
 import { Cuts, type Cut } from "./cut.ts";
 import { REPLICATE, whole, type Layout, type Operand, type Rule, type ShardLayout, type Step } from "./rule.ts";
 import type { Shape } from "./shapes.ts";

@@ -4,7 +4,7 @@
  */
 import { PartitionError } from "../errors.ts";
 import type { Dimension, GraphNode, GraphValue, Weight } from "../model/graph.ts";
-import { integerConstant } from "./constants.ts";
+import { integerConstant } from "../model/constants.ts";
 import { int, node } from "./write-node.ts";
 
 /** int32 in ONNX's numbering of types. */

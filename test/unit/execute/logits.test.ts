@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { FetchedValue } from "../../../src/collective/native.ts";
-import { gatherArgmax, gatherLogits, NO_TOKEN, type LogitsLayout } from "../../../src/execute/logits.ts";
+import { gatherLogits, searchBestTokens, type LogitsLayout } from "../../../src/execute/logits.ts";
 import { connectWorld, type CommunicatorWorld } from "../../support/communicator-world.ts";
 
 /** Rows of logits, [M, V]. */
@@ -21,8 +21,6 @@ const ROWS: Rows = [
   [7, 7, 7, 7, 7, 7, 7, 7],
   [1, 2, 3, 8, 5, 6, 8, 8],
 ];
-const BEST = [5, 5, 0, 3];
-
 /** 8 logits over 3 ranks, uneven, with and without a rank that holds none. */
 const layouts: readonly (readonly [string, LogitsLayout])[] = [
   ["uneven", { vocabSize: 8, firstIds: [0, 3, 6], sizes: [3, 3, 2] }],
@@ -38,13 +36,6 @@ describe.each(["shm", "tcp"] as const)("over %s", (transport) => {
   });
   afterAll(() => world.close());
 
-  test.each(layouts)("the best tokens, %s", async (_, layout) => {
-    const found = await world.run((communicator, rank) =>
-      gatherArgmax(communicator, layout, cut(ROWS, layout, rank), ROWS.length),
-    );
-    expect(found.map((ids) => [...ids])).toEqual([BEST, BEST, BEST]);
-  });
-
   test.each(layouts)("all logits, %s", async (_, layout) => {
     for (const rows of [ROWS, ROWS.slice(0, 1)]) {
       const found = await world.run((communicator, rank) =>
@@ -53,15 +44,16 @@ describe.each(["shm", "tcp"] as const)("over %s", (transport) => {
       for (const logits of found) expect([...logits]).toEqual(rows.flat());
     }
   });
+});
 
-  test("a logit that is no number is no token, wherever it lies", async () => {
-    const layout = layouts[0]![1];
-    for (let id = 0; id < 8; id++) {
-      const rows = [ROWS[0]!.with(id, Number.NaN), ROWS[1]!];
-      const found = await world.run((communicator, rank) =>
-        gatherArgmax(communicator, layout, cut(rows, layout, rank), rows.length),
-      );
-      expect(found.map((ids) => [...ids])).toEqual([0, 1, 2].map(() => [NO_TOKEN, 5]));
-    }
-  });
+test("where a rank's best tokens are searched for", () => {
+  const layout = { vocabSize: 8, firstIds: [0, 5, 0], sizes: [5, 3, 0] };
+  const shard = { numPositions: 2, isShard: true };
+  expect([0, 1, 2].map((rank) => searchBestTokens(layout, rank, 2))).toEqual([
+    { ...shard, output: "logits", firstId: 0 },
+    { ...shard, output: "logits", firstId: 5 },
+    { ...shard, output: undefined, firstId: 0 },
+  ]);
+  const whole = { output: "logits", numPositions: 1, firstId: 0, isShard: false };
+  expect(searchBestTokens({ vocabSize: 8, firstIds: undefined, sizes: [] }, 1, 1)).toEqual(whole);
 });

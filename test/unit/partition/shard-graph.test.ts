@@ -3,7 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { PartitionError } from "../../../src/errors.ts";
 import type { Graph, GraphNode } from "../../../src/model/graph.ts";
-import { readIntegers } from "../../../src/partition/constants.ts";
+import { readIntegers } from "../../../src/model/constants.ts";
 import { partition } from "../../../src/partition/partition.ts";
 import { listIndices } from "../../../src/partition/runs.ts";
 import { shardGraph } from "../../../src/partition/shard-graph.ts";

@@ -1,8 +1,8 @@
 /**
- * Small integer constants (a new shape, sizes of a Split): read for rules, written for one rank's graph.
- * A file of its own because weights are otherwise never looked into here.
+ * Small integer constants (a new shape, sizes of a Split): written by front ends and for one rank's graph, read for rules.
+ * A file of its own because weights are otherwise never looked into.
  */
-import type { Weight } from "../model/graph.ts";
+import type { Weight } from "./graph.ts";
 
 /** The numbers of an int64 or int32 constant whose bytes are in the graph; undefined for any other weight. */
 export function readIntegers(weight: Weight | undefined): readonly number[] | undefined {
