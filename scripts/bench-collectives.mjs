@@ -6,23 +6,30 @@
 // exchange 2(N-1)/N of the bytes in each direction at least. --other PROGRAM adds another build of scripts/bench_collectives.cc.
 //
 // All are loops in C or C++ around the call alone (scripts/bench_collectives.cc, scripts/mpi_allreduce.c): float32 sums in place, each
-// size in one loop that begins at a barrier; half a round trip of 16 KiB, in the same processes, is what such a message costs at least.
+// size in one loop that begins at a barrier. Below the table stands what 16 KiB take in the same processes by half a round trip and, between
+// two ranks, by the same exchange over TCP connections of its own with nothing but send and recv.
 // Each rank has a core of its own where there are enough. The rounds of all take turns, so that a busy moment hits all of them; the table
 // has the median round, and the fastest in brackets. A ratio is that of the medians: below 1, shardrun is faster.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { buildPrograms, run } from "./native-programs.mjs";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const build = join(root, "native/build/bench");
 const cluster = join(root, "test/cluster/cluster.sh");
-const PING_PONG_BYTES = 16384;
-const PING_PONG = `pingPong:${PING_PONG_BYTES}`;
+/** What an allReduce of so many bytes is compared with: operations of scripts/bench_collectives.cc, and how the output names them. */
+const REFERENCE_BYTES = 16384;
+const HALF_ROUND_TRIP = ["pingPong", "half a round trip"];
+const BARE_EXCHANGES = [
+  ["bareExchange", "send and recv alone"],
+  ["twoWireExchange", "the same with a connection per direction"],
+];
 /** Bits per second by which the length of a loop is reckoned when no rate is given: some tenths of a second. */
 const UNLIMITED = 4e9;
 
@@ -44,32 +51,11 @@ const defaultSizes = onCluster
   : "4,1024,8192,16384,65536,262144,1048576,8388608,67108864";
 const sizes = (options.sizes ?? defaultSizes).split(",").map(Number);
 
-/** Standard output of a command that must succeed. */
-function run(command, commandArguments) {
-  const result = spawnSync(command, commandArguments, { cwd: root, encoding: "utf8" });
-  if (result.error !== undefined) throw result.error;
-  if (result.status !== 0)
-    throw new Error(`${command} ended with ${result.status ?? result.signal}:\n${result.stderr}`);
-  return result.stdout;
-}
-
-function buildOwn() {
-  const sources = ["native/common", "native/transport", "native/collectives"].flatMap((directory) =>
-    readdirSync(join(root, directory))
-      .filter((name) => name.endsWith(".cc"))
-      .map((name) => join(root, directory, name)),
-  );
-  const program = join(build, "bench_collectives");
-  const flags = ["-std=c++20", "-O3", "-pthread"];
-  run(process.env.CXX ?? "g++", [...flags, "scripts/bench_collectives.cc", ...sources, "-o", program]);
-  return program;
-}
-
 /** The MPI program, or undefined without mpicc. */
-function buildMpi() {
+async function buildMpi() {
   const program = join(build, "mpi_allreduce");
   try {
-    run("mpicc", ["-O3", "scripts/mpi_allreduce.c", "-o", program]);
+    await run("mpicc", ["-O3", "scripts/mpi_allreduce.c", "-o", program]);
     return program;
   } catch (error) {
     if (error.code === "ENOENT") return undefined;
@@ -83,7 +69,7 @@ async function startCluster() {
   const [line] = await once(createInterface({ input: holder.stdout }), "line");
   if (line !== "ready") throw new Error(`the cluster did not start: ${line}`);
   const hosts = Array.from({ length: numRanks }, (_, i) => `host${String.fromCharCode(97 + i)}`);
-  if (bitsPerSecond > 0) for (const host of hosts) run("bash", [cluster, "rate", host, options.rate]);
+  if (bitsPerSecond > 0) for (const host of hosts) await run("bash", [cluster, "rate", host, options.rate]);
   return { hosts, stop: () => holder.stdin.end() };
 }
 
@@ -102,9 +88,17 @@ function withCalls(bytes) {
   return `${bytes}:${Math.floor(((bitsPerSecond || UNLIMITED) / 16 - 16384) / (bytes + 16384)) + 2}`;
 }
 
+const referencesOver = (transport) => [
+  HALF_ROUND_TRIP,
+  ...(transport === "tcp" && numRanks === 2 ? BARE_EXCHANGES : []),
+];
+
 /** Starts a rank per host, tells all of them the addresses of all; what rank 0 prints then. */
 async function runRanks(program, transport, hosts) {
-  const tasks = [`pingPong:${withCalls(PING_PONG_BYTES)}`, ...sizes.map((bytes) => `allReduce:${withCalls(bytes)}`)];
+  const tasks = [
+    ...referencesOver(transport).map(([operation]) => `${operation}:${withCalls(REFERENCE_BYTES)}`),
+    ...sizes.map((bytes) => `allReduce:${withCalls(bytes)}`),
+  ];
   const ranks = hosts.map((host, rank) => {
     const address = host === "localhost" ? "127.0.0.1" : host;
     const rankCommand = [program, transport, String(rank), address, hosts.join(","), ...tasks];
@@ -128,7 +122,7 @@ async function runRanks(program, transport, hosts) {
   return printed;
 }
 
-function runMpi(program, hosts, mpiOptions) {
+async function runMpi(program, hosts, mpiOptions) {
   const launch = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"];
   const network = onCluster ? ["--mca", "btl_tcp_if_include", "eth0"] : [];
   const ranks = hosts.flatMap((host, rank) => {
@@ -136,7 +130,7 @@ function runMpi(program, hosts, mpiOptions) {
     return [...(rank === 0 ? [] : [":"]), "-np", "1", "-H", host, ...rankCommand];
   });
   const [command, ...rest] = commandOn(hosts[0], [...launch, ...network, ...mpiOptions, ...ranks]);
-  return run(command, rest).trim().split("\n");
+  return (await run(command, rest)).split("\n").filter((line) => line.startsWith("allReduce:"));
 }
 
 /** Adds one round of a contender to its times: task -> microseconds of each round. */
@@ -190,20 +184,23 @@ function printTable(contenders) {
     print([sizeName(bytes), ...cells, ...ratios, ...shares]);
   }
   console.log("");
-  for (const contender of contenders.filter(({ times }) => times.has(PING_PONG))) {
-    const halfRoundTrip = medianOf(contender, PING_PONG);
-    const ratio = contender.times.has(`allReduce:${PING_PONG_BYTES}`)
-      ? medianOf(contender, `allReduce:${PING_PONG_BYTES}`) / halfRoundTrip
-      : NaN;
-    console.log(
-      `${contender.name}: half a round trip of 16 KiB ${round(halfRoundTrip)} µs; allReduce of 16 KiB / that: ${ratio.toFixed(2)}`,
-    );
+  const allReduce = `allReduce:${REFERENCE_BYTES}`;
+  for (const contender of contenders) {
+    for (const [operation, description] of [HALF_ROUND_TRIP, ...BARE_EXCHANGES]) {
+      const reference = `${operation}:${REFERENCE_BYTES}`;
+      if (!contender.times.has(reference) || !contender.times.has(allReduce)) continue;
+      const ratio = medianOf(contender, allReduce) / medianOf(contender, reference);
+      const time = round(medianOf(contender, reference));
+      console.log(
+        `${contender.name}, ${sizeName(REFERENCE_BYTES)}: ${description} ${time} µs; allReduce takes ${ratio.toFixed(2)} of that`,
+      );
+    }
   }
 }
 
 mkdirSync(build, { recursive: true });
-const ownProgram = buildOwn();
-const mpiProgram = buildMpi();
+const [ownProgram] = await buildPrograms("plain", [join(root, "scripts/bench_collectives.cc")]);
+const mpiProgram = await buildMpi();
 const { hosts, stop } = onCluster
   ? await startCluster()
   : { hosts: new Array(numRanks).fill("localhost"), stop: () => {} };
@@ -233,7 +230,7 @@ try {
   const where = onCluster ? `${numRanks} hosts of the test cluster` : `${numRanks} ranks of one host`;
   const limit = bitsPerSecond > 0 ? `, ${options.rate} Mbit/s in each direction` : "";
   const mpi =
-    mpiProgram === undefined ? "without MPI: mpicc was not found" : run("mpirun", ["--version"]).split("\n")[0];
+    mpiProgram === undefined ? "without MPI: mpicc was not found" : (await run("mpirun", ["--version"])).split("\n")[0];
   console.log(
     `allReduce, float32 sum, ${where}${limit}; ${availableParallelism()} cores (${cpus()[0].model}), ` +
       `load ${loadavg()[0].toFixed(1)}, median (fastest) of ${options.rounds} rounds; ${mpi}\n`,

@@ -121,7 +121,7 @@ boot() {
 await() {
   local directory=$DIRECTORY/$1 starter
   starter=$(cat "$directory/starter")
-  until grep -q 'Server listening' "$directory/log"; do
+  until grep -qs 'Server listening' "$directory/log"; do
     [ -d "/proc/$starter" ] || { echo "$1 did not start: $(cat "$directory/log")" >&2; return 1; }
     sleep 0.02
   done
