@@ -73,18 +73,24 @@ void Channel::ProgressSend() {
   }
 }
 
-// A frame and the data that it is expected to announce are read at once: small messages cost one call.
+// A frame and the data that it is expected to announce are read at once: small messages cost one call, and into one
+// place where the data's is free to choose, which makes every look of a waiting rank cheaper.
 void Channel::ProgressReceive() {
   while (receiving()) {
     Incoming& incoming = receives_.front();
     iovec parts[2];
     int num_parts = 0;
     if (received_ < sizeof(Frame)) {
-      parts[num_parts++] = {reinterpret_cast<uint8_t*>(&received_frame_) + received_, sizeof(Frame) - received_};
-      const size_t bytes = incoming.intake->range.bytes;
-      if (bytes > 0 && bytes != Intake::kAnySize) parts[num_parts++] = {PlaceFor(*incoming.intake, bytes), bytes};
+      const size_t bytes = incoming.intake->range.bytes == Intake::kAnySize ? 0 : incoming.intake->range.bytes;
+      uint8_t* const data = PlaceFor(*incoming.intake, bytes);
+      parts[num_parts++] = {buffer_.data() + received_, sizeof(Frame) - received_};
+      if (data == buffer_.data() + sizeof(Frame)) {
+        parts[0].iov_len += bytes;
+      } else if (bytes > 0) {
+        parts[num_parts++] = {data, bytes};
+      }
     } else {
-      parts[num_parts++] = {receive_data_ + received_bytes(), received_frame_.bytes - received_bytes()};
+      parts[num_parts++] = {receive_data_ + received_bytes(), received_frame().bytes - received_bytes()};
     }
     const size_t count = ReadSome(parts, num_parts);
     if (count == 0) return;
@@ -92,7 +98,7 @@ void Channel::ProgressReceive() {
     received_ += count;
     if (received_ < sizeof(Frame)) continue;
     if (!had_frame) CheckFrame(incoming);
-    if (received_bytes() < received_frame_.bytes) continue;
+    if (received_bytes() < received_frame().bytes) continue;
     incoming.intake->view = receive_data_;
     incoming.intake->arrived = true;
     receives_.erase(receives_.begin());
@@ -105,7 +111,8 @@ size_t Channel::ReadSome(iovec* parts, int num_parts) {
   msghdr header{};
   header.msg_iov = parts;
   header.msg_iovlen = num_parts;
-  const ssize_t count = recvmsg(socket_.get(), &header, MSG_DONTWAIT);
+  const ssize_t count = num_parts == 1 ? recv(socket_.get(), parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT)
+                                       : recvmsg(socket_.get(), &header, MSG_DONTWAIT);
   if (count > 0) return count;
   if (count < 0 && WouldBlock()) return 0;
   ThrowLost();
@@ -113,22 +120,23 @@ size_t Channel::ReadSome(iovec* parts, int num_parts) {
 
 uint8_t* Channel::PlaceFor(const Intake& intake, size_t bytes) {
   if (intake.into != nullptr) return static_cast<uint8_t*>(intake.into);
-  if (buffer_.size() < bytes) buffer_.resize(bytes);
-  return buffer_.data();
+  if (buffer_.size() < sizeof(Frame) + bytes) buffer_.resize(sizeof(Frame) + bytes);
+  return buffer_.data() + sizeof(Frame);
 }
 
 // The frame has arrived whole: does it belong to this call, and where shall its data go?
 void Channel::CheckFrame(Incoming& incoming) {
   Range& range = incoming.intake->range;
-  if (received_frame_.magic == Frame::kMagic && received_frame_.op == Op::kFailure) {
+  const Frame frame = received_frame();
+  if (frame.magic == Frame::kMagic && frame.op == Op::kFailure) {
     const size_t bytes = received_bytes();
     ThrowPeerFailed(bytes == 0 ? nullptr : PlaceFor(*incoming.intake, range.bytes), bytes);
   }
-  if (range.bytes == Intake::kAnySize) range.bytes = received_frame_.bytes;
-  if (!received_frame_.SameCall(incoming.expected) || received_frame_.bytes != range.bytes) {
+  if (range.bytes == Intake::kAnySize) range.bytes = frame.bytes;
+  if (!frame.SameCall(incoming.expected) || frame.bytes != range.bytes) {
     Failure failure(Failure::Reason::kMismatch, {{peer_, false, 0, 0}});
     failure.ours = incoming.expected;
-    failure.theirs = received_frame_;
+    failure.theirs = frame;
     throw failure;
   }
   receive_data_ = PlaceFor(*incoming.intake, range.bytes);
@@ -141,7 +149,7 @@ void Channel::CheckPeer() {
     Frame frame;
     const ssize_t count = recv(socket_.get(), &frame, sizeof(frame), MSG_PEEK | MSG_DONTWAIT);
     if (count == sizeof(frame) && frame.magic == Frame::kMagic && frame.op == Op::kFailure) {
-      iovec part{&received_frame_, sizeof(frame)};
+      iovec part{buffer_.data(), sizeof(frame)};
       ReadSome(&part, 1);
       ThrowPeerFailed(nullptr, 0);
     }
@@ -179,9 +187,9 @@ void Channel::TellFailure(const Frame& frame, const std::string& text) {
 }
 
 void Channel::ThrowPeerFailed(const uint8_t* text, size_t text_bytes) {
-  const size_t bytes = std::min<size_t>(received_frame_.bytes, kLongestFailureText);
+  const size_t bytes = std::min<size_t>(received_frame().bytes, kLongestFailureText);
   Failure failure(Failure::Reason::kPeerFailed, {{peer_, false, 0, 0}});
-  failure.origin = received_frame_.root;
+  failure.origin = received_frame().root;
   failure.text.assign(text, text + std::min(text_bytes, bytes));
   std::string rest(bytes - failure.text.size(), '\0');
   const ssize_t count = recv(socket_.get(), rest.data(), rest.size(), MSG_DONTWAIT);

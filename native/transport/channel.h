@@ -58,6 +58,7 @@ class Channel {
     Intake* intake;
   };
 
+  const Frame& received_frame() const { return *reinterpret_cast<const Frame*>(buffer_.data()); }
   // Reads what is there; 0 when nothing is yet. Throws Failure(kLost) at the end of the stream.
   size_t ReadSome(iovec* parts, int num_parts);
   // Where the data of a message of `bytes` bytes shall lie.
@@ -75,10 +76,10 @@ class Channel {
   size_t sent_ = 0;              // of the first one's frame and data together
 
   std::vector<Incoming> receives_;
-  Frame received_frame_;
   uint8_t* receive_data_ = nullptr;
   size_t received_ = 0;  // of the first one's frame and data together
-  std::vector<uint8_t> buffer_;
+  // The frame, and behind it the data that shall lie nowhere else.
+  std::vector<uint8_t> buffer_ = std::vector<uint8_t>(sizeof(Frame));
 };
 
 }  // namespace shardrun
