@@ -3,7 +3,8 @@
 //     node scripts/bench-collectives.mjs [--ranks 2] [--rounds 5] [--sizes BYTES,...]
 //     node scripts/bench-collectives.mjs --hosts 2 [--rate MBIT] [--rounds 5] [--sizes BYTES,...]      as root: test/cluster/cluster.sh
 // --rate limits what each host sends and receives; the table then says which share of the bound of that rate allReduce reaches: N hosts
-// exchange 2(N-1)/N of the bytes in each direction at least. --other PROGRAM adds another build of scripts/bench_collectives.cc.
+// exchange 2(N-1)/N of the bytes in each direction at least. --other PROGRAM adds another build of scripts/bench_collectives.cc. --realtime
+// has all ranks, MPI's too, run before anything else on a busy machine.
 //
 // All are loops in C or C++ around the call alone (scripts/bench_collectives.cc, scripts/mpi_allreduce.c): float32 sums in place, each
 // size in one loop that begins at a barrier. Below the table stands what 16 KiB take in the same processes by half a round trip and, between
@@ -41,6 +42,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "5" },
     sizes: { type: "string" },
     other: { type: "string" },
+    realtime: { type: "boolean", default: false },
   },
 });
 const onCluster = options.hosts !== undefined;
@@ -80,7 +82,8 @@ function commandOn(host, command) {
 
 /** The command of a rank, on a core of its own where there are enough: hosts of the cluster share this machine's. */
 function onOwnCore(rank, command) {
-  return numRanks <= availableParallelism() ? ["taskset", "--cpu-list", String(rank), ...command] : command;
+  const ownCore = numRanks <= availableParallelism() ? ["taskset", "--cpu-list", String(rank)] : [];
+  return [...(options.realtime ? ["chrt", "--fifo", "50"] : []), ...ownCore, ...command];
 }
 
 /** Calls that take some tenths of a second: long enough that ranks do not owe their time to having been alone for a moment. */
@@ -233,7 +236,7 @@ try {
     mpiProgram === undefined ? "without MPI: mpicc was not found" : (await run("mpirun", ["--version"])).split("\n")[0];
   console.log(
     `allReduce, float32 sum, ${where}${limit}; ${availableParallelism()} cores (${cpus()[0].model}), ` +
-      `load ${loadavg()[0].toFixed(1)}, median (fastest) of ${options.rounds} rounds; ${mpi}\n`,
+      `load ${loadavg()[0].toFixed(1)}, median (fastest) of ${options.rounds} rounds${options.realtime ? ", in real time" : ""}; ${mpi}\n`,
   );
   printTable(contenders);
 } finally {
