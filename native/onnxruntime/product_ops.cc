@@ -1,5 +1,6 @@
 #include "product_ops.h"
 
+#include <cstring>
 #include <string>
 
 #include "../kernels/products.h"
@@ -30,10 +31,10 @@ std::vector<int64_t> WithColumns(std::vector<int64_t> shape, size_t columns) {
   return shape;
 }
 
-// A kernel with a packed weight.
-class PackedKernel : public Kernel {
+// What kernels with a packed weight share.
+class PackedNode {
  public:
-  PackedKernel(const char* op, ProductState* state, const KernelInfo* info)
+  PackedNode(const char* op, ProductState* state, const KernelInfo* info)
       : state_(*state), what_(std::string(op) + " \"" + ReadNodeName(info) + "\""), layout_(ReadLayout(info)) {
     CheckLayout(layout_);
   }
@@ -94,9 +95,9 @@ class PackedKernel : public Kernel {
   const PackedLayout layout_;
 };
 
-class PackedMatMulKernel : public PackedKernel {
+class PackedMatMulKernel : public Kernel, PackedNode {
  public:
-  PackedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("PackedMatMul", state, info) {}
+  PackedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedNode("PackedMatMul", state, info) {}
 
   void Compute(KernelContext* context) override {
     const Operands operands = ReadOperands(context);
@@ -106,9 +107,9 @@ class PackedMatMulKernel : public PackedKernel {
   }
 };
 
-class QuantizedMatMulKernel : public PackedKernel {
+class QuantizedMatMulKernel : public Kernel, PackedNode {
  public:
-  QuantizedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("QuantizedMatMul", state, info) {}
+  QuantizedMatMulKernel(ProductState* state, const KernelInfo* info) : PackedNode("QuantizedMatMul", state, info) {}
 
   void Compute(KernelContext* context) override {
     const Operands operands = ReadOperands(context);
@@ -118,9 +119,9 @@ class QuantizedMatMulKernel : public PackedKernel {
   }
 };
 
-class IntegerMatMulKernel : public PackedKernel {
+class IntegerMatMulKernel : public Kernel, PackedNode {
  public:
-  IntegerMatMulKernel(ProductState* state, const KernelInfo* info) : PackedKernel("IntegerMatMul", state, info) {}
+  IntegerMatMulKernel(ProductState* state, const KernelInfo* info) : PackedNode("IntegerMatMul", state, info) {}
 
   void Compute(KernelContext* context) override {
     TypedShape typed;
@@ -135,27 +136,14 @@ class IntegerMatMulKernel : public PackedKernel {
   }
 };
 
-class RescaleKernel : public PackedKernel {
+// x: [..., K], this rank's part of the row   octaves: int32 [..., 64], of the whole row
+class AllReduceOctavesKernel : public CollectiveKernel {
  public:
-  RescaleKernel(ProductState* state, const KernelInfo* info) : PackedKernel("Rescale", state, info) {}
+  AllReduceOctavesKernel(CollectiveState* collectives, const ProductState* state, const KernelInfo* info)
+      : CollectiveKernel(collectives, info), state_(*state) {}
 
-  void Compute(KernelContext* context) override {
-    TypedShape typed;
-    const Value* sums = ReadRows(context, 0, layout().out_features, &typed);
-    const size_t num_rows = typed.num_rows();
-    const int32_t* octaves = ReadOctaves(context, 1, num_rows);
-    const uint8_t* weight = ReadWeight(context, 2);
-    auto* y = static_cast<float*>(Output(context, 0, typed.shape));
-    SessionThreads pool = threads(context);
-    shardrun::Rescale(layout(), weight, static_cast<const int32_t*>(MutableData(sums)), octaves, num_rows, y, &pool);
-  }
-};
-
-class RowOctavesKernel : public Kernel {
- public:
-  explicit RowOctavesKernel(const ProductState* state) : state_(*state) {}
-
-  void Compute(KernelContext* context) override {
+ private:
+  void Communicate(KernelContext* context) override {
     const Value* value = Input(context, 0);
     const TypedShape typed = ReadTypedShape(value);
     const auto* x = static_cast<const float*>(MutableData(value));
@@ -163,20 +151,45 @@ class RowOctavesKernel : public Kernel {
     const auto columns = static_cast<size_t>(typed.shape.back());
     const auto count = [&](size_t row) { CountOctaves(x + row * columns, columns, octaves + row * kOctaves); };
     const size_t num_rows = typed.num_rows();
-    if (num_rows == 1) return count(0);
-    SessionThreads(state_.num_threads, context).Run(num_rows, count);
+    if (num_rows == 1) {
+      count(0);
+    } else {
+      SessionThreads(state_.num_threads, context).Run(num_rows, count);
+    }
+    communicator().AllReduce(octaves, num_rows * kOctaves, DataType::kInt32, ReduceOp::kSum, call_info());
   }
 
- private:
   const ProductState& state_;
+};
+
+// sums: int32 [..., N], this rank's   y: float32 [..., N], of the sums of all
+class AllReduceRescaleKernel : public CollectiveKernel, PackedNode {
+ public:
+  AllReduceRescaleKernel(CollectiveState* collectives, ProductState* state, const KernelInfo* info)
+      : CollectiveKernel(collectives, info), PackedNode("AllReduceRescale", state, info) {}
+
+ private:
+  void Communicate(KernelContext* context) override {
+    TypedShape typed;
+    const Value* sums = ReadRows(context, 0, layout().out_features, &typed);
+    const size_t num_rows = typed.num_rows();
+    const int32_t* octaves = ReadOctaves(context, 1, num_rows);
+    const uint8_t* weight = ReadWeight(context, 2);
+    void* y = Output(context, 0, typed.shape);  // int32 and float32 have the same size
+    if (y != MutableData(sums)) std::memcpy(y, MutableData(sums), typed.num_bytes());
+    communicator().AllReduce(y, typed.num_elements(), DataType::kInt32, ReduceOp::kSum, call_info());
+    SessionThreads pool = threads(context);
+    Rescale(layout(), weight, static_cast<const int32_t*>(y), octaves, num_rows, static_cast<float*>(y), &pool);
+  }
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state) {
+std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state, CollectiveState* collectives) {
   const Parameter floats = {ElementType::kFloat32};
   const Parameter integers = {ElementType::kInt32};
   const Parameter packed = {ElementType::kUInt8};
+  const Parameter token = {ElementType::kInt32, Arity::kOptional};
   std::vector<std::unique_ptr<Op>> ops;
   const auto add = [&](auto... arguments) { ops.push_back(std::make_unique<Op>(arguments...)); };
   using Parameters = std::vector<Parameter>;
@@ -184,13 +197,13 @@ std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state) {
       [state](const KernelInfo* info) { return std::make_unique<PackedMatMulKernel>(state, info); });
   add("QuantizedMatMul", Parameters{floats, packed}, Parameters{floats}, InferOutFeatures,
       [state](const KernelInfo* info) { return std::make_unique<QuantizedMatMulKernel>(state, info); });
-  add("RowOctaves", Parameters{floats}, Parameters{integers}, InferOctaves,
-      [state](const KernelInfo*) { return std::make_unique<RowOctavesKernel>(state); });
+  add("AllReduceOctaves", Parameters{floats, token}, Parameters{integers, token}, InferOctaves,
+      [=](const KernelInfo* info) { return std::make_unique<AllReduceOctavesKernel>(collectives, state, info); });
   add("IntegerMatMul", Parameters{floats, integers, packed}, Parameters{integers}, InferOutFeatures,
       [state](const KernelInfo* info) { return std::make_unique<IntegerMatMulKernel>(state, info); });
-  add("Rescale", Parameters{integers, integers, packed}, Parameters{floats}, InferSameShape,
-      [state](const KernelInfo* info) { return std::make_unique<RescaleKernel>(state, info); });
-  ops.back()->AllowInPlace();  // int32 and float32 have the same size
+  add("AllReduceRescale", Parameters{integers, integers, packed, token}, Parameters{floats, token}, InferSameShape,
+      [=](const KernelInfo* info) { return std::make_unique<AllReduceRescaleKernel>(collectives, state, info); });
+  ops.back()->AllowInPlace();
   return ops;
 }
 

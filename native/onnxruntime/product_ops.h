@@ -2,15 +2,17 @@
 //
 //   PackedMatMul(x [..., K], weight) -> y [..., N]         the weight has 32 bits; else as the next
 //   QuantizedMatMul(x [..., K], weight) -> y [..., N]      x, y: float32; weight: uint8, the packed bytes
-//   RowOctaves(x [..., K]) -> octaves int32 [..., 64]      how many values of each row lie in each (kernels/octaves.h)
+//   AllReduceOctaves(x [..., K], token?) -> (octaves int32 [..., 64], token?)
 //   IntegerMatMul(x [..., K], octaves [..., 64], weight) -> sums int32 [..., N]
-//   Rescale(sums [..., N], octaves [..., 64], weight) -> y [..., N]
+//   AllReduceRescale(sums [..., N], octaves [..., 64], weight, token?) -> (y [..., N], token?)
 //
-// The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: RowOctaves, AllReduce sum,
-// IntegerMatMul, AllReduce sum, Rescale. The bits of y are those of one rank, as integers have no rounding.
+// The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: how many values of each row
+// lie in each octave (kernels/octaves.h), added up over the ranks; then integer products, added up and scaled. The bits
+// of y are those of one rank, as integers have no rounding. Two of them are collectives like AllReduce
+// (collective_ops.h), with its token and its label, so that what is exchanged needs no nodes of its own.
 //
-// Attributes, of all but RowOctaves: bits (32; 8 or 4; 8 for the last two), in_features (K), out_features (N); with 4
-// bits also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
+// Attributes, of all but AllReduceOctaves: bits (32; 8 or 4; 8 for the last two), in_features (K), out_features (N);
+// with 4 bits also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +21,7 @@
 
 #include "../kernels/float_rows.h"
 #include "../kernels/quantised_rows.h"
+#include "collective_kernels.h"
 #include "custom_op.h"
 
 namespace shardrun::ort {
@@ -30,7 +33,7 @@ struct ProductState {
   FloatRows float_rows = {};
 };
 
-// `state` must outlive them.
-std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state);
+// Both states must outlive them.
+std::vector<std::unique_ptr<Op>> MakeProductOps(ProductState* state, CollectiveState* collectives);
 
 }  // namespace shardrun::ort

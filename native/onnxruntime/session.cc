@@ -112,7 +112,7 @@ class DomainRegistration {
 
 std::vector<std::unique_ptr<Op>> MakeOps(CollectiveState* collective_state, ProductState* product_state) {
   std::vector<std::unique_ptr<Op>> ops = MakeCollectiveOps(collective_state);
-  for (std::unique_ptr<Op>& op : MakeProductOps(product_state)) ops.push_back(std::move(op));
+  for (std::unique_ptr<Op>& op : MakeProductOps(product_state, collective_state)) ops.push_back(std::move(op));
   ops.push_back(MakeGatedSiluOp(product_state->num_threads));
   return ops;
 }

@@ -250,7 +250,7 @@ export interface FileLock {
 
 /**
  * A weight [outFeatures, inFeatures] as the ops of domain `shardrun` read it, one blob of bytes that is the same on every CPU:
- * PackedMatMul(x, weight) of 32 bits; QuantizedMatMul(x, weight), IntegerMatMul(x, octaves, weight), Rescale(sums, octaves, weight), see native/onnxruntime/product_ops.h.
+ * PackedMatMul(x, weight) of 32 bits; QuantizedMatMul(x, weight), IntegerMatMul(x, octaves, weight), AllReduceRescale(sums, octaves, weight), see native/onnxruntime/product_ops.h.
  * Their attributes have these values under the names bits, in_features, out_features, block_size, has_minimum (0 or 1), in_offset.
  * @see native/kernels/packed_weight.h for the bytes
  */

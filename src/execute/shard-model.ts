@@ -8,6 +8,7 @@ import type { Communicator, Feed, FetchedValue, KeyValueCache, Session } from ".
 import { native } from "../collective/native.ts";
 import { ExecutionError, InternalError } from "../errors.ts";
 import { fuseGates } from "../model/fuse-gates.ts";
+import { fuseReductions } from "../model/fuse-reductions.ts";
 import type { Graph } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
 import { encodeModel } from "../model/onnx-format.ts";
@@ -89,7 +90,7 @@ export class ShardModel {
     const { rank, worldSize } = communicator;
     const plan = planShards(model, specification, worldSize);
     const addon = native();
-    const shard = fuseGates(shardGraph(model.graph, plan, rank));
+    const shard = fuseReductions(fuseGates(shardGraph(model.graph, plan, rank)));
     // Plain C++ is slower than onnxruntime.
     const graph = addon.supportedKernels().length > 1 ? packFloatProducts(shard) : shard;
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);

@@ -6,38 +6,22 @@
  */
 import { readIntegers } from "./constants.ts";
 import type { Graph, GraphNode } from "./graph.ts";
+import { findOnlyReaders, replaceNodes } from "./readers.ts";
 
 /** The graph with SiLU gates in one node each; any other activation stays as it is. */
 export function fuseGates(graph: Graph): Graph {
-  const readers = new Map<string, GraphNode[]>();
-  for (const node of graph.nodes) {
-    for (const input of node.inputs) readers.set(input, [...(readers.get(input) ?? []), node]);
-  }
-  const outputs = new Set(graph.outputs.map(({ name }) => name));
-  const onlyReader = (value: string | undefined): GraphNode | undefined => {
-    const nodes = readers.get(value ?? "") ?? [];
-    return nodes.length === 1 && !outputs.has(value ?? "") ? nodes[0] : undefined;
-  };
-
-  const gated = new Map<GraphNode, GraphNode>();
-  const gone = new Set<GraphNode>();
+  const onlyReader = findOnlyReaders(graph);
+  const replaced = new Map<GraphNode, GraphNode | undefined>();
   for (const split of graph.nodes.filter((node) => halves(node, graph))) {
     const [gate, up] = split.outputs;
     const silu = onlyReader(gate);
     const multiply = onlyReader(up);
-    const opened = silu?.outputs[0];
-    const isGate =
-      silu !== undefined &&
-      isSilu(silu) &&
-      multiply?.opType === "Mul" &&
-      onlyReader(opened) === multiply &&
-      multiply.inputs.includes(opened!);
-    if (!isGate) continue;
-    gone.add(split).add(silu);
-    gated.set(multiply, { ...multiply, opType: "GatedSilu", domain: "shardrun", inputs: [split.inputs[0]!] });
+    if (silu === undefined || !isSilu(silu)) continue;
+    if (multiply?.opType !== "Mul" || onlyReader(silu.outputs[0]) !== multiply) continue;
+    replaced.set(split, undefined).set(silu, undefined);
+    replaced.set(multiply, { ...multiply, opType: "GatedSilu", domain: "shardrun", inputs: [split.inputs[0]!] });
   }
-  const nodes = graph.nodes.filter((node) => !gone.has(node)).map((node) => gated.get(node) ?? node);
-  return { ...graph, nodes, weights: withoutUnread(graph, nodes) };
+  return replaceNodes(graph, replaced);
 }
 
 /** Whether the node takes its input apart into two halves along the last axis. */
@@ -51,9 +35,4 @@ function halves({ opType, inputs, outputs, attributes }: GraphNode, { weights }:
 /** x * sigmoid(alpha x) with alpha 1. */
 function isSilu({ opType, attributes: { alpha } }: GraphNode): boolean {
   return opType === "QuickGelu" && alpha?.kind === "float" && alpha.value === 1;
-}
-
-function withoutUnread({ weights }: Graph, nodes: readonly GraphNode[]): Graph["weights"] {
-  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
-  return new Map([...weights].filter(([name]) => read.has(name)));
 }

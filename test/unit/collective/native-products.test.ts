@@ -199,11 +199,15 @@ test("a product spread over ranks has the bits of one rank", async () => {
       const part = packInt8(WEIGHT, OUT, begin, end);
       const attributes = attributesOf(part.layout);
       const graph = graphOf(end - begin, part.packed.length, [
-        node("RowOctaves", ["x"], ["own_octaves"], {}, "shardrun"),
-        node("AllReduce", ["own_octaves"], ["octaves", "token"], { op: "sum", label: "octaves" }, "shardrun"),
+        node("AllReduceOctaves", ["x"], ["octaves", "token"], { label: "octaves" }, "shardrun"),
         node("IntegerMatMul", ["x", "octaves", "w"], ["own_sums"], attributes, "shardrun"),
-        node("AllReduce", ["own_sums", "token"], ["sums", "token_2"], { op: "sum", label: "o_proj" }, "shardrun"),
-        node("Rescale", ["sums", "octaves", "w"], ["y"], attributes, "shardrun"),
+        node(
+          "AllReduceRescale",
+          ["own_sums", "octaves", "w", "token"],
+          ["y", "token_2"],
+          { ...attributes, label: "o_proj" },
+          "shardrun",
+        ),
       ]);
       const session = await createSession(graph, part.packed, own, 1);
       const feed = float32("x", [2, 3, end - begin], columns(X, IN, begin, end));
@@ -245,10 +249,10 @@ describe("refusals", () => {
   test("octaves of other rows", async () => {
     const { layout, packed } = packInt8(WEIGHT, OUT, 0, IN);
     const graph = graphOf(IN, packed.length, [
-      node("RowOctaves", ["x"], ["all"], {}, "shardrun"),
+      node("AllReduceOctaves", ["x"], ["all"], { label: "octaves" }, "shardrun"),
       node("Concat", ["all", "all"], ["twice"], { axis: 0 }),
       node("IntegerMatMul", ["x", "twice", "w"], ["sums"], attributesOf(layout), "shardrun"),
-      node("Rescale", ["sums", "twice", "w"], ["y"], attributesOf(layout), "shardrun"),
+      node("AllReduceRescale", ["sums", "twice", "w"], ["y"], { ...attributesOf(layout), label: "o_proj" }, "shardrun"),
     ]);
     const session = await createSession(graph, packed);
     expect(await errorOf(() => session.run({ feeds: [float32("x", [2, 3, IN], X)], fetch: ["y"] }))).toEqual(
