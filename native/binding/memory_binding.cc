@@ -107,7 +107,9 @@ Napi::Value MapFile(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
   const auto offset = static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
   const auto num_bytes = static_cast<uint64_t>(info[2].As<Napi::Number>().Int64Value());
-  auto file = ThrowingJsErrors(env, [&] { return std::make_shared<ort::MappedFile>(path, offset, num_bytes); });
+  const bool is_read_whole = info[3].IsObject() && info[3].As<Napi::Object>().Get("isReadWhole").ToBoolean();
+  auto file =
+      ThrowingJsErrors(env, [&] { return std::make_shared<ort::MappedFile>(path, offset, num_bytes, is_read_whole); });
   if (num_bytes == 0) return Napi::Uint8Array::New(env, 0);
   const Napi::ArrayBuffer buffer = NewArrayBuffer(env, file->mapping(), file->mapping_bytes(), file);
   return Napi::Uint8Array::New(env, num_bytes, buffer, file->lead_bytes());

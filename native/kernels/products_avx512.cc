@@ -21,8 +21,9 @@ namespace avx512 {
 #define SHARDRUN_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define SHARDRUN_AVX512_INLINE SHARDRUN_AVX512 inline __attribute__((always_inline))
 
-// How far ahead of its use a weight is asked for: the time that memory takes at the rate at which a core reads.
-constexpr size_t kAheadBytes = 2048;
+// How far ahead of its use a weight is asked for: the time that memory takes at the rate at which a core reads, and
+// what passes between two tiles.
+constexpr size_t kAheadBytes = 4096;
 
 SHARDRUN_AVX512_INLINE __m512i Broadcast(const int8_t* values) {
   int32_t four;
@@ -99,25 +100,37 @@ SHARDRUN_AVX512_INLINE void AddProducts(const int8_t* values, size_t row_stride,
   }
 }
 
-// The products of one row's high parts with kTiles tiles.
+// The products of one row's high parts with kTiles tiles. Few tiles have several sums each, so that the multipliers do
+// not wait for their last result.
 template <size_t kTiles>
 SHARDRUN_AVX512_INLINE void MultiplyHigh(const HighGroup* high, size_t num_high, const uint8_t* groups,
                                          size_t tile_stride, __m512i (&sums)[kTiles]) {
+  constexpr size_t kDepth = kTiles < kHighStride ? kHighStride : 1;
+  __m512i parts[kDepth][kTiles];
   SHARDRUN_UNROLL
-  for (size_t t = 0; t < kTiles; ++t) sums[t] = _mm512_setzero_si512();
+  for (size_t d = 0; d < kDepth; ++d) {
+    SHARDRUN_UNROLL
+    for (size_t t = 0; t < kTiles; ++t) parts[d][t] = _mm512_setzero_si512();
+  }
   for (const HighGroup* end = high + num_high; high < end; high += kHighStride) {
     SHARDRUN_UNROLL
     for (size_t i = 0; i < kHighStride; ++i) {
       const __m512i four = Broadcast(high[i].values);
       SHARDRUN_UNROLL
       for (size_t t = 0; t < kTiles; ++t) {
-        MultiplyAdd(&sums[t], _mm512_loadu_si512(groups + t * tile_stride + high[i].group * kGroupBytes), four);
+        MultiplyAdd(&parts[i % kDepth][t], _mm512_loadu_si512(groups + t * tile_stride + high[i].group * kGroupBytes),
+                    four);
       }
     }
   }
   static_assert(kHighStep == (1 << 8) - 1);
   SHARDRUN_UNROLL
-  for (size_t t = 0; t < kTiles; ++t) sums[t] = _mm512_sub_epi32(_mm512_slli_epi32(sums[t], 8), sums[t]);
+  for (size_t t = 0; t < kTiles; ++t) {
+    sums[t] = parts[0][t];
+    SHARDRUN_UNROLL
+    for (size_t d = 1; d < kDepth; ++d) sums[t] = _mm512_add_epi32(sums[t], parts[d][t]);
+    sums[t] = _mm512_sub_epi32(_mm512_slli_epi32(sums[t], 8), sums[t]);
+  }
 }
 
 template <size_t kRows, size_t kTiles, size_t kDepth>

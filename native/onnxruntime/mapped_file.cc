@@ -31,7 +31,7 @@ struct OpenFile {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path, uint64_t offset, uint64_t num_bytes) {
+MappedFile::MappedFile(const std::string& path, uint64_t offset, uint64_t num_bytes, bool is_read_whole) {
   const OpenFile file(path);
   struct stat status;
   if (fstat(file.descriptor, &status) != 0) Fail(path, std::strerror(errno));
@@ -46,6 +46,7 @@ MappedFile::MappedFile(const std::string& path, uint64_t offset, uint64_t num_by
   mapping_ =
       mmap(nullptr, mapping_bytes_, PROT_READ, MAP_PRIVATE, file.descriptor, static_cast<off_t>(offset - lead_bytes_));
   if (mapping_ == MAP_FAILED) Fail(path, std::strerror(errno));
+  if (is_read_whole) madvise(mapping_, mapping_bytes_, MADV_HUGEPAGE);  // a system without them says no, and may
 }
 
 MappedFile::~MappedFile() {

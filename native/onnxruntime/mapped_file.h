@@ -9,9 +9,10 @@ namespace shardrun::ort {
 
 class MappedFile {
  public:
-  // Bytes [offset, offset + num_bytes) of the file; any alignment.
-  // Throws Error(kUsage) when the file cannot be opened or ends before that.
-  MappedFile(const std::string& path, uint64_t offset, uint64_t num_bytes);
+  // Bytes [offset, offset + num_bytes) of the file; any alignment. Those that are to be read whole are read from the
+  // disk in huge pages, and mapped so, where the system has them for files. Throws Error(kUsage) when the file cannot
+  // be opened or ends before that.
+  MappedFile(const std::string& path, uint64_t offset, uint64_t num_bytes, bool is_read_whole);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

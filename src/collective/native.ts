@@ -300,8 +300,16 @@ export interface NativeAddon {
   createSession(options: SessionOptions): Promise<Session>;
   createPrepackedWeights(): PrepackedWeights;
   createKeyValueCache(options: KeyValueCacheOptions): KeyValueCache;
-  /** Maps bytes [offset, offset + numBytes) of a file read-only; any alignment of offset. */
-  readonly mapFile: (path: string, offset: number, numBytes: number) => Uint8Array;
+  /**
+   * Maps bytes [offset, offset + numBytes) of a file read-only; any alignment of offset. What is to be read whole, and often, is brought
+   * into huge pages where the system has them for files.
+   */
+  readonly mapFile: (
+    path: string,
+    offset: number,
+    numBytes: number,
+    options?: { readonly isReadWhole: boolean },
+  ) => Uint8Array;
   /**
    * Takes the lock of an existing file without waiting; undefined when others hold it, or when the path has come to name another
    * file meanwhile.

@@ -3,13 +3,14 @@
  * One rank's weights go in, their bytes in a mapping come out. A weight at a time is in memory while the file is made.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, statSync, writeSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { PACKED_FORMAT } from "../collective/native.ts";
 import type { FileFingerprint } from "../model/fingerprint.ts";
 import type { Weight, WeightSource } from "../model/graph.ts";
 import { countWeightBytes } from "../model/packed-layout.ts";
 import type { Cache, CacheEntry } from "./cache.ts";
+import { writeHugePages, type FilePart } from "./huge-pages.ts";
 import { makeWeight } from "./make-weight.ts";
 import type { MapFile } from "./weight.ts";
 
@@ -50,19 +51,24 @@ export async function keepConverted(
     offsets.push(offset);
     end = offset + countWeightBytes(weight);
   }
+  function* makeParts(): Generator<FilePart> {
+    for (const [index, weight] of weights.entries()) {
+      yield { offset: offsets[index]!, data: makeWeight(weight, mapFile) };
+    }
+  }
   let isNew = false;
   const request = { kind: "weights", key: makeKey(weights, fingerprints), label, expectedBytes: end };
   const entry = await cache.openOrMake(request, (draft) => {
     isNew = true;
     const file = openSync(join(draft, FILE), "wx", 0o600);
     try {
-      weights.forEach((weight, index) => writeAll(file, makeWeight(weight, mapFile), offsets[index]!));
+      writeHugePages(file, makeParts());
     } finally {
       closeSync(file);
     }
   });
   if (entry === undefined) return undefined;
-  const bytes = mapFile(join(entry.directory, FILE), 0, end);
+  const bytes = mapFile(join(entry.directory, FILE), 0, end, { isReadWhole: true });
   const data = new Map(
     weights.map((weight, index) => {
       const offset = offsets[index]!;
@@ -96,11 +102,4 @@ function makeKey(weights: readonly Weight[], fingerprints: readonly FileFingerpr
   const written = [...files].map((file) => [basename(file), String(statSync(file, { bigint: true }).mtimeNs)]);
   const description = JSON.stringify({ format: [FORMAT, PACKED_FORMAT], fingerprints, written, wanted });
   return createHash("sha256").update(description).digest("hex").slice(0, 32);
-}
-
-/** One write takes less than 2 GiB. */
-function writeAll(file: number, data: Uint8Array, offset: number): void {
-  for (let done = 0; done < data.byteLength;) {
-    done += writeSync(file, data, done, Math.min(data.byteLength - done, 1 << 30), offset + done);
-  }
 }

@@ -4,6 +4,7 @@
  * everything else is allocated once and filled from mapped ranges.
  */
 import { statSync } from "node:fs";
+import type { NativeAddon } from "../collective/native.ts";
 import { InternalError, ModelError } from "../errors.ts";
 import { DATA_TYPE_BYTES, type Weight } from "../model/graph.ts";
 import { expandInto } from "./blocks.ts";
@@ -12,7 +13,7 @@ import { layOut, unitOf, type LeafSource, type Layout } from "./segments.ts";
 import { forEachRow, rowsOf, sourceEnd, type Rows } from "./strides.ts";
 
 /** Maps bytes of a file read-only; any alignment of offset. The addon's mapFile. */
-export type MapFile = (path: string, offset: number, numBytes: number) => Uint8Array;
+export type MapFile = NativeAddon["mapFile"];
 
 /** The bytes of a weight. */
 export interface MaterialisedWeight {
