@@ -3,6 +3,7 @@
 // at most 127 (2 * 127 * 127 < 32768), with 4 bits at most 15 and 127, of which four pairs may be added in 16 bits.
 #include "intrinsics.h"
 #include "products.h"
+#include "read_ahead.h"
 
 #if defined(__x86_64__)
 
@@ -23,9 +24,6 @@ constexpr size_t kHalves = 2;
 constexpr size_t kHalfOutputs = kTileOutputs / kHalves;
 constexpr size_t kHalfBytes = kGroupBytes / kHalves;
 constexpr size_t kMostRows = 4;
-// How far ahead of its use a weight is asked for.
-constexpr size_t kAheadBytes = 2048;
-
 SHARDRUN_AVX2_INLINE __m256i Load(const uint8_t* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
 }
@@ -142,7 +140,6 @@ SHARDRUN_AVX2_INLINE void MultiplyBlock(const int8_t* values, size_t row_stride,
   SHARDRUN_UNROLL
   for (size_t i = 0; i < kRowBlock / (2 * kGroupInputs); ++i) {
     const __m256i both = Load(groups + i * kGroupBytes);
-    _mm_prefetch(reinterpret_cast<const char*>(groups + i * kGroupBytes + kAheadBytes), _MM_HINT_T0);
     const __m256i first = _mm256_and_si256(both, lower);
     const __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), lower);
     SHARDRUN_UNROLL
@@ -176,7 +173,9 @@ SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
     SHARDRUN_UNROLL
     for (size_t r = 0; r < kRows; ++r) y[half][r] = _mm256_setzero_ps();
   }
+  const size_t share_bytes = layout.tile_bytes() / std::max<size_t>(1, row_blocks);
   for (size_t block = 0; block < row_blocks; ++block) {
+    PrefetchBlock(weight, block, share_bytes);
     const uint8_t* groups = weight + layout.groups_offset() + block * (kRowBlock / kGroupInputs / 2) * kGroupBytes;
     const uint8_t* scales = weight + block / blocks_per_scale * kTileOutputs * sizeof(uint16_t);
     SHARDRUN_UNROLL

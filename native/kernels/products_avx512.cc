@@ -5,6 +5,7 @@
 // taken away through the sum of the row's values, which quantising the row has left.
 #include "intrinsics.h"
 #include "products.h"
+#include "read_ahead.h"
 
 #if defined(__x86_64__)
 
@@ -20,10 +21,6 @@ namespace avx512 {
 
 #define SHARDRUN_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define SHARDRUN_AVX512_INLINE SHARDRUN_AVX512 inline __attribute__((always_inline))
-
-// How far ahead of its use a weight is asked for: the time that memory takes at the rate at which a core reads, and
-// what passes between two tiles.
-constexpr size_t kAheadBytes = 4096;
 
 SHARDRUN_AVX512_INLINE __m512i Broadcast(const int8_t* values) {
   int32_t four;
@@ -192,7 +189,6 @@ SHARDRUN_AVX512_INLINE void AddBlock(const int8_t* values, size_t row_stride, co
     __m512i second;
     if (kPacked) {
       const __m512i both = _mm512_loadu_si512(groups + pair * kGroupBytes);
-      _mm_prefetch(reinterpret_cast<const char*>(groups + pair * kGroupBytes + kAheadBytes), _MM_HINT_T0);
       first = _mm512_and_si512(both, lower);
       second = _mm512_and_si512(_mm512_srli_epi16(both, 4), lower);
     } else {
@@ -218,7 +214,9 @@ SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, float* out) {
     SHARDRUN_UNROLL
     for (size_t r = 0; r < kRows; ++r) y[t][r] = _mm512_setzero_ps();
   }
+  const size_t share_bytes = product.tile_bytes / std::max<size_t>(1, product.row_blocks);
   for (size_t block = 0; block < product.row_blocks; ++block) {
+    if (kPacked) PrefetchBlock(product.tiles, block, share_bytes);
     const size_t scale_offset = block / product.blocks_per_scale * kTileOutputs * sizeof(uint16_t);
     SHARDRUN_UNROLL
     for (size_t t = 0; t < kTiles; ++t) {
