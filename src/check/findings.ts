@@ -146,7 +146,11 @@ function describeModel({ model }: Known, root: HostReport | undefined, directory
           text: model.failure,
           remedy: "Name the directory of a model that is on this host with --model.",
         }
-      : { subject: "model", verdict: "note", text: `${model.failure.replace(/\.$/, "")}: ${fetched}` };
+      : {
+          subject: "model",
+          verdict: "note",
+          text: `${model.failure} Its ranks fetch what they need from ${root!.name}`,
+        };
   }
   const expected = root?.known!.model;
   const difference = expected !== undefined && "files" in expected ? describeDifference(expected, model) : undefined;

@@ -23,11 +23,10 @@ export interface GenerationConfig {
 
 /**
  * Reads config.json.
- * @throws {ModelError} when the directory or the file is missing or damaged.
+ * @throws {ModelError} when the file is missing or damaged.
  */
 export function readConfig(directory: string): Settings {
   const file = join(directory, "config.json");
-  if (!existsSync(directory)) throw new ModelError(`Model directory "${directory}" does not exist.`);
   if (!existsSync(file)) {
     const ggufFile = readdirSync(directory).find((name) => name.endsWith(".gguf"));
     const remedy =

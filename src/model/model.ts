@@ -2,13 +2,14 @@
  * From a checkpoint directory to everything that the rest of the program needs to know of a model: graph, sizes, cache tensors, special tokens,
  * tokenizer. Reads headers and settings only; the weights stay where they are until shards/ takes this rank's part of them.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, readGenerationSettings, resolveGenerationConfig, type GenerationConfig } from "./config.ts";
 import { findFamily } from "./families.ts";
 import type { BuildOptions, FamilyModel } from "./family.ts";
 import { openGguf, type GgufModel } from "./gguf/open.ts";
+import { isGgufFile } from "./model-path.ts";
 import { quantizeGraph } from "./quantize.ts";
 import { directoryTokenizer } from "./tokenizer-source.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -71,10 +72,6 @@ async function readDirectory(directory: string): Promise<Contents> {
 function readGguf(file: string): Contents {
   const model = openGguf(file);
   return { ...model, files: model.checkpoint.files };
-}
-
-function isGgufFile(path: string): boolean {
-  return path.endsWith(".gguf") || (existsSync(path) && statSync(path).isFile());
 }
 
 /** The tokens that end an answer in a conversation. */

@@ -59,7 +59,7 @@ const cases: readonly [what: string, call: () => Promise<unknown>, code: string,
     "a model that does not exist, before two ranks are started",
     () => api.Generator.load("/no/such/model", { tensorParallel: 2 }),
     "ERR_SHARDRUN_MODEL",
-    'Model directory "/no/such/model" does not exist.',
+    'Model "/no/such/model" does not exist: expected a checkpoint directory or a GGUF file.',
   ],
   [
     "no path",

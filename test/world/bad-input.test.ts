@@ -97,7 +97,10 @@ describe("command line", () => {
       ["generate", "--dump-graph", "/no/such/directory/model.onnx"],
       "Writing the graph to /no/such/directory/model.onnx failed: ENOENT: no such file or directory, open '/no/such/directory/model.onnx'.",
     ],
-    [["plan", "-np", "2", "--model", "/no/such/model"], 'Model directory "/no/such/model" does not exist.'],
+    [
+      ["plan", "-np", "2", "--model", "/no/such/model"],
+      'Model "/no/such/model" does not exist: expected a checkpoint directory or a GGUF file.',
+    ],
     [["plan", "--predict"], "--predict expects -np of at least 2: it tells how fast 1 rank to so many would be."],
     [
       ["plan", "--predict", "-np", "2", "--link", "fast"],
@@ -209,7 +212,11 @@ describe("models", () => {
   const FIRST = "model.embed_tokens.weight";
 
   test.each<[what: string, damage: () => void, message: string]>([
-    ["no directory", () => rmSync(model, { recursive: true }), 'Model directory "ROOT/model" does not exist.'],
+    [
+      "no directory",
+      () => rmSync(model, { recursive: true }),
+      'Model "ROOT/model" does not exist: expected a checkpoint directory or a GGUF file.',
+    ],
     [
       "no config.json",
       () => rmSync(join(model, "config.json")),

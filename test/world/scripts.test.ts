@@ -30,7 +30,10 @@ test.each([
   [
     "a failed load, then a good one",
     "load-fails-first",
-    ['0: ["ModelError","Model directory \\"/nonexistent\\" does not exist."]', `0: ${GREEDY}`],
+    [
+      '0: ["ModelError","Model \\"/nonexistent\\" does not exist: expected a checkpoint directory or a GGUF file."]',
+      `0: ${GREEDY}`,
+    ],
   ],
   [
     "a group of 3 ranks in a world of 2",

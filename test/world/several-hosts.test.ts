@@ -76,7 +76,7 @@ describeWithCluster("three hosts", () => {
     const missing = await runLauncher(["generate", ...reach, "--model", "/tmp/nowhere", ...options]);
     expect([missing.end, missing.stdout]).toEqual([1, ""]);
     expect(missing.stderr.replace(/PID \d+/, "PID N")).toBe(
-      'shardrun: rank 0 (hosta): Model directory "/tmp/nowhere" does not exist.\n' +
+      'shardrun: rank 0 (hosta): Model "/tmp/nowhere" does not exist: expected a checkpoint directory or a GGUF file.\n' +
         "shardrun: process rank 0 with PID N on host hosta exited with exit code 1; the other ranks were ended.\n",
     );
     await expectNothingLeft();

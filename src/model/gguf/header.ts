@@ -55,7 +55,9 @@ export function readGgufHeader(file: string): GgufHeader {
 function checkMagic(reader: ByteReader): void {
   const { file, fileBytes } = reader;
   if (fileBytes < 4 || reader.uint32() !== MAGIC) {
-    throw new ModelError(`Reading "${file}" failed: it does not begin with "GGUF". Pass a GGUF file, or a directory.`);
+    throw new ModelError(
+      `Reading "${file}" failed: it does not begin with "GGUF", so it is no GGUF file. Pass the directory of a checkpoint, or a GGUF file.`,
+    );
   }
   const version = reader.uint32();
   // Another byte order moves the small number to the other end.

@@ -51,7 +51,7 @@ test("this host alone has no network to speak of", () => {
 });
 
 test("the first host's model is the measure of the others'", () => {
-  const failure = 'Model directory "/model" does not exist.';
+  const failure = 'Model "/model" does not exist: expected a checkpoint directory or a GGUF file.';
   const known = { ...FINE, model: { failure } };
   const [first, second] = findAll(
     [
@@ -73,8 +73,8 @@ test("the first host's model is the measure of the others'", () => {
 
 test.each<[model: Known["model"], text: string]>([
   [
-    { failure: 'Model directory "/model" does not exist.' },
-    'Model directory "/model" does not exist: its ranks fetch what they need from hosta',
+    { failure: 'Model "/model" does not exist: expected a checkpoint directory or a GGUF file.' },
+    'Model "/model" does not exist: expected a checkpoint directory or a GGUF file. Its ranks fetch what they need from hosta',
   ],
   [
     { files: [{ name: "config.json", digest: "bb" }] },

@@ -12,11 +12,6 @@ const newDirectory = (): string => mkdtempSync(join(root, "model-"));
 const settings = (values: Record<string, unknown>): Settings => new Settings("config.json", values);
 
 describe("config.json", () => {
-  test("a directory that does not exist", () => {
-    const directory = join(root, "nowhere");
-    expect(() => readConfig(directory)).toThrow(new ModelError(`Model directory "${directory}" does not exist.`));
-  });
-
   test("a directory without config.json", () => {
     const directory = newDirectory();
     expect(() => readConfig(directory)).toThrow(

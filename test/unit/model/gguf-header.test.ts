@@ -79,8 +79,14 @@ describe("a file that is none", () => {
   });
 
   test.each([
-    [{ magic: "GGML" }, 'it does not begin with "GGUF". Pass a GGUF file, or a directory.'],
-    [{ cutAt: 3 }, 'it does not begin with "GGUF". Pass a GGUF file, or a directory.'],
+    [
+      { magic: "GGML" },
+      'it does not begin with "GGUF", so it is no GGUF file. Pass the directory of a checkpoint, or a GGUF file.',
+    ],
+    [
+      { cutAt: 3 },
+      'it does not begin with "GGUF", so it is no GGUF file. Pass the directory of a checkpoint, or a GGUF file.',
+    ],
     [{ version: 1 }, "it is of GGUF version 1; supported are 2 and 3. Convert it again."],
     [{ version: 3 << 24 }, "its numbers are big-endian. Convert it to little-endian."],
   ])("%j", (contents, problem) => {

@@ -216,7 +216,7 @@ describe("what is refused", () => {
     const file = join(root, "notes.txt");
     writeFileSync(file, "notes");
     await expect(loadModel(file)).rejects.toThrow(
-      `Reading "${file}" failed: it does not begin with "GGUF". Pass a GGUF file, or a directory.`,
+      `Reading "${file}" failed: it does not begin with "GGUF", so it is no GGUF file. Pass the directory of a checkpoint, or a GGUF file.`,
     );
   });
 });
