@@ -14,10 +14,6 @@ namespace shardrun {
 
 namespace {
 
-[[noreturn]] void FailClosed(const char* what) {
-  throw Error(Error::Kind::kUsage, std::string(what) + " is closed: create another one.");
-}
-
 class KeyValueCacheWrap : public Napi::ObjectWrap<KeyValueCacheWrap> {
  public:
   static Napi::Function Define(Napi::Env env) {
@@ -43,7 +39,7 @@ class KeyValueCacheWrap : public Napi::ObjectWrap<KeyValueCacheWrap> {
   }
 
   const std::shared_ptr<ort::KeyValueCache>& cache() const {
-    if (!cache_) FailClosed("The key/value cache");
+    if (!cache_) throw Error(Error::Kind::kUsage, "The key/value cache is closed: create another one.");
     return cache_;
   }
 
@@ -71,34 +67,8 @@ class KeyValueCacheWrap : public Napi::ObjectWrap<KeyValueCacheWrap> {
   std::shared_ptr<ort::KeyValueCache> cache_;
 };
 
-class PrepackedWeightsWrap : public Napi::ObjectWrap<PrepackedWeightsWrap> {
- public:
-  static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "PrepackedWeights", {InstanceMethod<&PrepackedWeightsWrap::Close>("close")});
-  }
-
-  explicit PrepackedWeightsWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-    ThrowingJsErrors(info.Env(), [&] { weights_ = ort::MakePrepackedWeights(); });
-  }
-
-  const ort::SharedPrepackedWeights& weights() const {
-    if (!weights_) FailClosed("The container of prepacked weights");
-    return weights_;
-  }
-
- private:
-  // The memory goes with the last session that uses it.
-  void Close(const Napi::CallbackInfo&) { weights_.reset(); }
-
-  ort::SharedPrepackedWeights weights_;
-};
-
 Napi::Value CreateKeyValueCache(const Napi::CallbackInfo& info) {
   return Environment::Of(info.Env()).constructors.at("KeyValueCache").New({info[0]});
-}
-
-Napi::Value CreatePrepackedWeights(const Napi::CallbackInfo& info) {
-  return Environment::Of(info.Env()).constructors.at("PrepackedWeights").New({});
 }
 
 // The ArrayBuffer begins where the mapping does, on a page, so that byteOffset tells the alignment of the bytes.
@@ -120,18 +90,12 @@ Napi::Value MapFile(const Napi::CallbackInfo& info) {
 void RegisterMemory(Napi::Env env, Napi::Object exports) {
   auto& constructors = Environment::Of(env).constructors;
   constructors["KeyValueCache"] = Napi::Persistent(KeyValueCacheWrap::Define(env));
-  constructors["PrepackedWeights"] = Napi::Persistent(PrepackedWeightsWrap::Define(env));
   exports.Set("createKeyValueCache", Napi::Function::New(env, CreateKeyValueCache));
-  exports.Set("createPrepackedWeights", Napi::Function::New(env, CreatePrepackedWeights));
   exports.Set("mapFile", Napi::Function::New(env, MapFile));
 }
 
 std::shared_ptr<ort::KeyValueCache> UnwrapKeyValueCache(const Napi::Value& value) {
   return KeyValueCacheWrap::Unwrap(value.As<Napi::Object>())->cache();
-}
-
-ort::SharedPrepackedWeights UnwrapPrepackedWeights(const Napi::Value& value) {
-  return PrepackedWeightsWrap::Unwrap(value.As<Napi::Object>())->weights();
 }
 
 }  // namespace shardrun

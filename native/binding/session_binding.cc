@@ -161,8 +161,6 @@ Napi::Value CreateSession(const Napi::CallbackInfo& info) {
       weight_bytes.Set(weight_bytes.Length(), weight.Get("data"));
     }
     parts->keep_alive = Napi::Persistent(weight_bytes.As<Napi::Object>());
-    const Napi::Value prepacked = options.Get("prepackedWeights");
-    if (!prepacked.IsUndefined()) config->prepacked_weights = UnwrapPrepackedWeights(prepacked);
     return RunTask(
         env, *parts->communicator.thread, {model, weight_bytes},
         [parts, config] { parts->session = std::make_shared<ort::GraphSession>(*config); },

@@ -23,7 +23,6 @@ struct SessionOptions;
 struct Session;
 struct RunOptions;  // always null: the defaults do
 struct IoBinding;
-struct PrepackedWeightsContainer;
 struct CustomOpDomain;
 struct KernelInfo;
 struct KernelContext;
@@ -58,6 +57,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(0, Status*, CreateStatus, (ErrorCode code, const char* message))                                                           \
   X(2, const char*, GetErrorMessage, (const Status*))                                                                          \
   X(3, Status*, CreateEnv, (LoggingLevel, const char* log_id, Env**))                                                          \
+  X(8, Status*, CreateSessionFromArray, (const Env*, const void* model, size_t bytes, const SessionOptions*, Session**))       \
   X(10, Status*, CreateSessionOptions, (SessionOptions**))                                                                     \
   X(13, Status*, SetSessionExecutionMode, (SessionOptions*, ExecutionMode))                                                    \
   X(14, Status*, EnableProfiling, (SessionOptions*, const char* file_prefix))                                                  \
@@ -105,10 +105,6 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(146, Status*, SessionGetProfilingStartTimeNs, (const Session*, uint64_t*))                                                 \
   X(150, Status*, AddInitializer, (SessionOptions*, const char* name, const Value*))                                           \
   X(163, Status*, KernelInfoGetAttributeArray_int64, (const KernelInfo*, const char* name, int64_t* out, size_t* count))       \
-  X(166, Status*, CreatePrepackedWeightsContainer, (PrepackedWeightsContainer**))                                              \
-  X(167, void, ReleasePrepackedWeightsContainer, (PrepackedWeightsContainer*))                                                 \
-  X(169, Status*, CreateSessionFromArrayWithPrepackedWeightsContainer,                                                         \
-    (const Env*, const void* model, size_t bytes, const SessionOptions*, PrepackedWeightsContainer*, Session**))               \
   X(244, Status*, KernelInfo_GetNodeName, (const KernelInfo*, char* out, size_t* bytes))                                       \
   X(268, Status*, ShapeInferContext_GetInputTypeShape, (const ShapeInferContext*, size_t index, TypeAndShape**))               \
   X(269, Status*, ShapeInferContext_GetAttribute, (const ShapeInferContext*, const char* name, const OpAttribute**))           \

@@ -54,6 +54,5 @@ using OwnedSessionOptions = Owned<SessionOptions, &Api::ReleaseSessionOptions>;
 using OwnedSession = Owned<Session, &Api::ReleaseSession>;
 using OwnedBinding = Owned<IoBinding, &Api::ReleaseIoBinding>;
 using OwnedDomain = Owned<CustomOpDomain, &Api::ReleaseCustomOpDomain>;
-using OwnedPrepackedWeights = Owned<PrepackedWeightsContainer, &Api::ReleasePrepackedWeightsContainer>;
 
 }  // namespace shardrun::ort

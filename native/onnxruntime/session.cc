@@ -119,15 +119,8 @@ std::vector<std::unique_ptr<Op>> MakeOps(CollectiveState* collective_state, Prod
 
 }  // namespace
 
-SharedPrepackedWeights MakePrepackedWeights() {
-  PrepackedWeightsContainer* container = nullptr;
-  Check(GetApi().CreatePrepackedWeightsContainer(&container), "Making room for prepacked weights failed");
-  return OwnedPrepackedWeights(container);
-}
-
 GraphSession::GraphSession(const SessionConfig& config)
     : communicator_(config.communicator),
-      prepacked_weights_(config.prepacked_weights ? config.prepacked_weights : MakePrepackedWeights()),
       weight_views_(config.weights),
       weights_(MakeValues(weight_views_)),
       collective_state_{communicator_.get()},
@@ -137,8 +130,7 @@ GraphSession::GraphSession(const SessionConfig& config)
   DomainRegistration registration;
   Session* session = nullptr;
   CheckGraph(
-      GetApi().CreateSessionFromArrayWithPrepackedWeightsContainer(
-          Runtime::Get().env(), config.model, config.model_bytes, options.get(), prepacked_weights_.get(), &session),
+      GetApi().CreateSessionFromArray(Runtime::Get().env(), config.model, config.model_bytes, options.get(), &session),
       "Creating the session on rank " + std::to_string(communicator_->rank()) + " failed");
   session_.reset(session);
   registration.Finish();

@@ -21,17 +21,11 @@
 
 namespace shardrun::ort {
 
-using SharedPrepackedWeights = std::shared_ptr<PrepackedWeightsContainer>;
-
-// An empty container of prepacked weights, to share among the sessions of one model.
-SharedPrepackedWeights MakePrepackedWeights();
-
 struct SessionConfig {
   const void* model = nullptr;  // ONNX; read only while the session is created
   size_t model_bytes = 0;
   std::vector<TensorView> weights;  // of the shapes that the model declares; they outlive the session
   int intra_threads = 1;
-  SharedPrepackedWeights prepacked_weights;  // null: the session's own
   std::shared_ptr<Communicator> communicator;
   std::string profile_prefix;  // of the file into which onnxruntime writes when each node ran; empty: none
 };
@@ -77,7 +71,6 @@ class GraphSession {
 
   // In the order in which they must outlive each other.
   std::shared_ptr<Communicator> communicator_;
-  SharedPrepackedWeights prepacked_weights_;
   const std::vector<TensorView> weight_views_;
   std::vector<OwnedValue> weights_;
   CollectiveState collective_state_;

@@ -176,15 +176,8 @@ export interface SessionOptions {
   readonly intraThreads: number;
   /** Collectives in the graph use it; runs execute on its thread. */
   readonly communicator: Communicator;
-  /** Shared by the sessions of one model in this process, so that prepacked weights exist once. */
-  readonly prepackedWeights?: PrepackedWeights;
   /** Begins the name of the file into which onnxruntime writes when each node ran, until endProfiling; undefined: it writes none. */
   readonly profilePrefix?: string | undefined;
-}
-
-/** Opaque: onnxruntime's container of prepacked weights. */
-export interface PrepackedWeights {
-  close(): void;
 }
 
 export interface Feed {
@@ -298,7 +291,6 @@ export interface NativeAddon {
   /** Connects the group; rejects naming the missing peers after timeoutMs. worldSize 1 needs no listener. */
   connect(listener: Listener | undefined, options: ConnectOptions): Promise<Communicator>;
   createSession(options: SessionOptions): Promise<Session>;
-  createPrepackedWeights(): PrepackedWeights;
   createKeyValueCache(options: KeyValueCacheOptions): KeyValueCache;
   /**
    * Maps bytes [offset, offset + numBytes) of a file read-only; any alignment of offset. What is to be read whole, and often, is brought

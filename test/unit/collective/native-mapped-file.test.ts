@@ -1,12 +1,21 @@
-/** Weights: mapped from files at any offset, used where they lie, prepacked once for all sessions of a model. */
-import { spawnSync } from "node:child_process";
-import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+/** Files of weights: mapped at any offset, and used where they lie. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
-import { native } from "../../../src/collective/native.ts";
+import { native, type SessionWeight } from "../../../src/collective/native.ts";
 import { UsageError } from "../../../src/errors.ts";
+import { encodeModel } from "../../../src/model/onnx-format.ts";
 import { useTemporaryDirectory } from "../../support/temporary-directory.ts";
-import { errorOf } from "../../support/tiny-graph.ts";
+import {
+  connectAlone,
+  errorOf,
+  float32,
+  graph,
+  node,
+  numbersOf,
+  openRuntime,
+  value,
+} from "../../support/tiny-graph.ts";
 
 const directory = useTemporaryDirectory();
 describe("a mapped file", () => {
@@ -41,38 +50,35 @@ describe("a mapped file", () => {
   });
 });
 
-describe("sessions of one model", () => {
-  // Large enough for malloc to give its memory back at once.
-  const SIZE = 3072;
-  const WEIGHT_BYTES = SIZE * SIZE * 4;
-  const OFFSET = 12;
+test("two sessions read a weight where it is mapped, at the same time", async () => {
   const file = join(directory, "weight");
-
-  // Row i is all i / 1024; the weight begins at an odd place.
-  beforeAll(() => {
-    const descriptor = openSync(file, "w");
-    writeSync(descriptor, new Uint8Array(OFFSET));
-    for (let i = 0; i < SIZE; ++i) writeSync(descriptor, new Float32Array(SIZE).fill(i / 1024));
-    closeSync(descriptor);
+  // [3, 2] behind 12 bytes of something else, so that no vector's alignment is right
+  writeFileSync(file, new Uint8Array(Float32Array.of(7, 7, 7, 1, 2, 3, 4, 5, 6).buffer));
+  const product = graph({
+    inputs: [value("x", ["B", 3])],
+    outputs: [value("y", ["B", 2])],
+    nodes: [node("MatMul", ["x", "w"], ["y"])],
+    weights: { w: [3, 2] },
   });
-
-  /** In a process of its own, since memory is what is measured. */
-  function createTwo(mode: "shared" | "apart"): { readonly added: number[]; readonly answers: number[][] } {
-    const script = ["--expose-gc", "test/support/session-memory.mjs", mode, file, String(OFFSET), String(SIZE)];
-    const { stdout, stderr } = spawnSync(process.execPath, script, { encoding: "utf8", maxBuffer: 1 << 24 });
-    expect(stderr).toBe("");
-    return JSON.parse(stdout) as ReturnType<typeof createTwo>;
-  }
-
-  test("share one prepacked copy, and answer alike at the same time", () => {
-    const { added, answers } = createTwo("shared");
-    expect(added[0]).toBeGreaterThan(0.9 * WEIGHT_BYTES);
-    expect(added[1]).toBeLessThan(0.2 * WEIGHT_BYTES);
-    const expected = Array.from({ length: SIZE }, (_, i) => i * 1.5);
-    expect(answers).toEqual([expected, expected]);
-  });
-
-  test("have a copy each without a container", () => {
-    expect(Math.min(...createTwo("apart").added)).toBeGreaterThan(0.9 * WEIGHT_BYTES);
-  });
+  openRuntime();
+  const weight: SessionWeight = {
+    name: "w",
+    dataType: "float32",
+    shape: [3, 2],
+    data: native().mapFile(file, 12, 24),
+  };
+  const communicators = [await connectAlone(), await connectAlone()];
+  const sessions = await Promise.all(
+    communicators.map((communicator) =>
+      native().createSession({ model: encodeModel(product), weights: [weight], intraThreads: 1, communicator }),
+    ),
+  );
+  const feeds = [float32("x", [1, 3], [1, 10, 100])];
+  const runs = await Promise.all(sessions.map((session) => session.run({ feeds, fetch: ["y"] })));
+  expect(runs.map(({ outputs }) => numbersOf(outputs[0]))).toEqual([
+    [531, 642],
+    [531, 642],
+  ]);
+  for (const session of sessions) await session.close();
+  for (const communicator of communicators) await communicator.close();
 });

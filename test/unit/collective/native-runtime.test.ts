@@ -18,14 +18,18 @@ afterAll(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** What these expressions give in a process of their own, one after the other: a value or "class: message". */
+/** What these expressions give in a process of their own, one after the other: a value, or a promise of one, or "class: message". */
 function evaluate(...expressions: string[]): unknown[] {
   const script = `
     const addon = require(${JSON.stringify(join(process.cwd(), "native/build/Release/shardrun.node"))});
     const named = (name) => ({ [name]: class extends Error { name = name; } })[name];
     addon.setErrorClasses({ UsageError: named("UsageError"), InternalError: named("InternalError") });
-    const attempt = (act) => { try { return act(); } catch (error) { return String(error); } };
-    console.log(JSON.stringify([${expressions.map((expression) => `() => ${expression}`).join()}].map(attempt)));`;
+    const attempt = async (act) => { try { return await act(); } catch (error) { return String(error); } };
+    (async () => {
+      const results = [];
+      for (const act of [${expressions.map((expression) => `() => ${expression}`).join()}]) results.push(await attempt(act));
+      console.log(JSON.stringify(results));
+    })();`;
   const { stdout, stderr } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8" });
   expect(stderr).toBe("");
   return JSON.parse(stdout) as unknown[];
@@ -63,7 +67,10 @@ test("the package's library opens, again and again", () => {
 });
 
 test("nothing works before it is open", () => {
-  expect(evaluate("addon.createPrepackedWeights()")).toEqual([
+  const group = `{ id: 0, epoch: 0, rank: 0, worldSize: 1, peers: [{ rank: 0, host: "here", address: "" }], transport: "auto", timeoutMs: 1000 }`;
+  const session = "{ model: new Uint8Array(0), weights: [], intraThreads: 1, communicator }";
+  const createSession = `(communicator) => addon.createSession(${session})`;
+  expect(evaluate(`addon.connect(undefined, ${group}).then(${createSession})`)).toEqual([
     "UsageError: onnxruntime is not open: call openRuntime first.",
   ]);
 });

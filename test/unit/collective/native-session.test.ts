@@ -227,15 +227,6 @@ describe("errors", () => {
       new UsageError("Expected a Communicator, as connect returns it."),
     ],
     [
-      "a closed container of prepacked weights",
-      () => {
-        const prepackedWeights = native().createPrepackedWeights();
-        prepackedWeights.close();
-        return createSession(PRODUCT, { weights: WEIGHTS, prepackedWeights });
-      },
-      new UsageError("The container of prepacked weights is closed: create another one."),
-    ],
-    [
       "a closed session, which may be closed twice",
       async () => {
         const session = await product();
