@@ -1,12 +1,12 @@
 // A conversation in token ids, each turn with the whole of it as prompt: rank 0 prints per turn the answer and how many tokens were
-// prefilled, as JSON. Arguments: the model, and whether keys and values of earlier turns are used again.
+// prefilled, as JSON. Arguments: the model, whether keys and values of earlier turns are used again, and the compute type.
 import { Generator, MpiInfo } from "shardrun";
 
-const [model, cachePrompt] = process.argv.slice(2);
+const [model, cachePrompt, computeType] = process.argv.slice(2);
 const system = Array.from({ length: 40 }, (_, i) => 2 + ((i * 7) % 30));
 const message = (turn) => Array.from({ length: 6 }, (_, i) => 2 + ((turn * 11 + i * 5) % 30));
 
-const generator = await Generator.load(model, { intraThreads: 1, tensorParallel: true });
+const generator = await Generator.load(model, { intraThreads: 1, tensorParallel: true, computeType });
 const isRoot = MpiInfo.getCurRank() === 0;
 const turns = [];
 const countPrefilled = async () => (await generator.statistics()).prefillTokens;
