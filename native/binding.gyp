@@ -29,6 +29,7 @@
         "kernels/octaves.cc",
         "kernels/rounding.cc",
         "kernels/quantised_rows.cc",
+        "kernels/block_scale.cc",
         "kernels/pack.cc",
         "kernels/gates.cc",
         "kernels/largest.cc",

@@ -1,93 +1,18 @@
-// Packed products against what they mean: weights read back from the blob as numbers, products summed one by one.
+// Packed products against what they mean: weights as numbers, products summed one by one.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "../../native/common/half.h"
 #include "../../native/kernels/octaves.h"
-#include "../../native/kernels/pack.h"
-#include "../../native/kernels/products.h"
-#include "../../native/kernels/rounding.h"
-#include "check.h"
+#include "kernels.h"
 
 namespace shardrun {
 
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats RandomFloats(size_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  Floats floats(count);
-  for (float& value : floats) value = normal(random);
-  return floats;
-}
-
-FloatMatrix MatrixOf(const Floats& floats, size_t num_columns, size_t row_stride) {
-  return {reinterpret_cast<const uint8_t*>(floats.data()), DataType::kFloat32, num_columns, row_stride};
-}
-
-OwnThreads two_threads(2);
-
-// Runs the product with every instruction set that this CPU has: all must write the same bits to `out`.
-template <typename AnyProduct, typename Number>
-void MultiplyWithAll(const AnyProduct& product, std::vector<Number>* out) {
-  std::vector<Number> first;
-  for (const std::string& name : SupportedKernels()) {
-    ChooseKernels(name);
-    std::fill(out->begin(), out->end(), Number(-1));
-    Multiply(product, &two_threads);
-    if (first.empty()) first = *out;
-    if (!out->empty()) CHECK(std::memcmp(out->data(), first.data(), first.size() * sizeof(Number)) == 0);
-  }
-}
-
-// x [num_rows, K] times the packed weight.
-Floats MultiplyFloats(const PackedLayout& layout, const std::vector<uint8_t>& packed, const Floats& x,
-                      size_t num_rows) {
-  QuantisedRows rows;
-  rows.Quantise(layout, x.data(), num_rows, nullptr, &two_threads);
-  Floats y(num_rows * layout.out_features);
-  MultiplyWithAll(Product{layout, packed.data(), rows, y.data(), nullptr}, &y);
-  return y;
-}
-
-// A matrix of 8 bits: values and scales as the definition has them.
-struct Int8Reference {
-  Int8Reference(const Floats& weights, size_t num_outputs, size_t num_inputs)
-      : num_inputs(num_inputs), values(weights.size()), maxima(num_outputs) {
-    for (size_t n = 0; n < num_outputs; ++n) {
-      for (size_t k = 0; k < num_inputs; ++k) maxima[n] = std::max(maxima[n], std::fabs(weights[n * num_inputs + k]));
-      for (size_t k = 0; k < num_inputs; ++k) {
-        values[n * num_inputs + k] =
-            maxima[n] == 0 ? 0 : static_cast<int>(std::nearbyint(weights[n * num_inputs + k] * (127 / maxima[n])));
-      }
-    }
-  }
-
-  // One row of x, rounded to multiples of `step`, with output n.
-  int64_t Sum(const float* x, float step, size_t n) const {
-    int64_t sum = 0;
-    for (size_t k = 0; k < num_inputs; ++k) {
-      const int value = step == 0 ? 0 : static_cast<int>(std::nearbyint(x[k] / step));
-      sum += value * values[n * num_inputs + k];
-    }
-    return sum;
-  }
-
-  size_t num_inputs;
-  std::vector<int> values;
-  Floats maxima;
-};
-
-float MaximumOf(const float* x, size_t count) {
-  float maximum = 0;
-  for (size_t i = 0; i < count; ++i) maximum = std::max(maximum, std::fabs(x[i]));
-  return maximum;
-}
 
 // The definition: the least power of two of which all but 1/32 of the values that are not 0 are less than 128.
 float StepOf(const float* x, size_t count) {
@@ -111,14 +36,6 @@ Floats RandomActivations(size_t num_rows, size_t num_inputs, uint32_t seed) {
     for (size_t i = 0; i < 1 + num_inputs / 100; ++i) x[row * num_inputs + random() % num_inputs] *= random() % 300;
   }
   return x;
-}
-
-std::vector<uint8_t> PackAsInt8(const PackedLayout& layout, const Floats& weights, size_t row_stride,
-                                const Floats& maxima) {
-  std::vector<uint8_t> packed(layout.num_bytes());
-  const PackTarget target = {layout, packed.data(), 0, layout.out_features};
-  PackInt8(target, MatrixOf(weights, layout.in_features, row_stride), maxima.data(), &two_threads);
-  return packed;
 }
 
 void CheckInt8(size_t num_rows, size_t num_outputs, size_t num_inputs) {
@@ -326,82 +243,6 @@ TEST("a row's product does not depend on the rows beside it, bit for bit") {
   }
 }
 
-TEST("4 bits, quantised here: each block's furthest value is exact, the others are within half a step") {
-  for (const size_t block_size : {size_t{32}, size_t{128}}) {
-    const PackedLayout layout = {4, 19, 300, block_size};
-    const Floats weights = RandomFloats(layout.out_features * layout.in_features, 10);
-    std::vector<uint8_t> packed(layout.num_bytes());
-    PackInt4({layout, packed.data(), 0, layout.out_features}, MatrixOf(weights, 300, 300), &two_threads);
-    for (size_t k = 0; k < layout.in_features; ++k) {
-      Floats x(layout.in_features);
-      x[k] = 1;  // reads column k of the weight
-      const Floats column = MultiplyFloats(layout, packed, x, 1);
-      for (size_t n = 0; n < layout.out_features; ++n) {
-        const size_t first = k / block_size * block_size;
-        const size_t count = std::min(block_size, layout.in_features - first);
-        const float maximum = MaximumOf(&weights[n * 300 + first], count);
-        const float weight = weights[n * 300 + k];
-        const float step = maximum / 8;
-        // one end of the range has a step less than the other
-        const float most = std::fabs(weight) == maximum ? maximum / 1000 : step * 1.01F;
-        CHECK(std::fabs(column[n] - weight) <= most);
-      }
-    }
-  }
-}
-
-TEST("a weight packed in parts is the weight packed at once; a cut weight keeps the scales of its blocks") {
-  const Floats weights = RandomFloats(50 * 96, 11);
-  const PackedLayout whole = {4, 50, 96, 32};
-  std::vector<uint8_t> at_once(whole.num_bytes());
-  std::vector<uint8_t> in_parts(whole.num_bytes());
-  PackInt4({whole, at_once.data(), 0, 50}, MatrixOf(weights, 96, 96), &two_threads);
-  for (const auto& [first, last] : {std::pair<size_t, size_t>{0, 7}, {7, 39}, {39, 50}}) {
-    const Floats part(weights.begin() + first * 96, weights.begin() + last * 96);
-    PackInt4({whole, in_parts.data(), first, last - first}, MatrixOf(part, 96, 96), &two_threads);
-  }
-  CHECK(std::vector(at_once.begin(), at_once.begin() + 3 * whole.tile_bytes()) ==
-        std::vector(in_parts.begin(), in_parts.begin() + 3 * whole.tile_bytes()));
-  const Floats x = RandomFloats(96, 12);
-  CHECK(MultiplyFloats(whole, at_once, x, 1) == MultiplyFloats(whole, in_parts, x, 1));
-
-  // inputs 40 .. 80 of the same weight: blocks 1 and 2, of which 8 inputs come before, 16 after
-  const PackedLayout cut = {4, 50, 40, 32, false, 8};
-  std::vector<uint8_t> packed_cut(cut.num_bytes());
-  const Floats blocks(weights.begin() + 32, weights.end());
-  PackInt4({cut, packed_cut.data(), 0, 50}, MatrixOf(blocks, 64, 96), &two_threads);
-  for (size_t k = 0; k < 40; ++k) {
-    Floats one(40);
-    one[k] = 1;
-    Floats same(96);
-    same[40 + k] = 1;
-    CHECK(MultiplyFloats(cut, packed_cut, one, 1) == MultiplyFloats(whole, at_once, same, 1));
-  }
-}
-
-TEST("weights of 16 bits are quantised as their float32 values, from any address") {
-  const Floats floats = RandomFloats(6 * 70, 13);
-  for (const DataType type : {DataType::kFloat16, DataType::kBFloat16}) {
-    std::vector<uint8_t> stored(1 + floats.size() * 2);
-    Floats widened;
-    for (size_t i = 0; i < floats.size(); ++i) {
-      const bool is_half = type == DataType::kFloat16;
-      const uint16_t bits = is_half ? Float16::Store(floats[i]) : BFloat16::Store(floats[i]);
-      widened.push_back(is_half ? Float16::Load(bits) : BFloat16::Load(bits));
-      std::memcpy(&stored[1 + i * 2], &bits, 2);
-    }
-    const PackedLayout layout = {8, 6, 70};
-    const FloatMatrix source = {&stored[1], type, 70, 70};
-    Floats maxima(6);
-    AbsoluteMaxima(source, 6, maxima.data(), &two_threads);
-    std::vector<uint8_t> packed(layout.num_bytes());
-    PackInt8({layout, packed.data(), 0, 6}, source, maxima.data(), &two_threads);
-    const Floats x = RandomFloats(70, 14);
-    CHECK(MultiplyFloats(layout, packed, x, 1) ==
-          MultiplyFloats(layout, PackAsInt8(layout, widened, 70, Int8Reference(widened, 6, 70).maxima), x, 1));
-  }
-}
-
 TEST("a row that holds a NaN or an infinity gives NaNs; rows of zeros or of the least numbers give zeros") {
   const Floats weights = RandomFloats(20 * 64, 15);
   const PackedLayout int8 = {8, 20, 64};
@@ -419,89 +260,6 @@ TEST("a row that holds a NaN or an infinity gives NaNs; rows of zeros or of the 
       for (const float y : MultiplyFloats(layout, packed, Floats(64, small), 1)) CHECK_EQUAL(y, 0.0F);
     }
   }
-}
-
-TEST("rounding is to the nearest, ties to even, for any count, and sums up; the largest magnitude may be the last") {
-  for (size_t count = 0; count < 70; ++count) {
-    Floats x;
-    for (size_t i = 0; i < count; ++i) x.push_back(static_cast<float>(i) * 0.25F - 8);
-    std::vector<int8_t> rounded(count + 1, 99);
-    int32_t sum = 0;
-    float maximum = 0;
-    const int32_t received = RoundToInt8(x.data(), count, 2, rounded.data());
-    for (size_t i = 0; i < count; ++i) {
-      CHECK_EQUAL(static_cast<float>(rounded[i]), std::nearbyint(x[i] * 2));
-      sum += rounded[i];
-      maximum = std::max(maximum, std::fabs(x[i]));
-    }
-    CHECK_EQUAL(received, sum);
-    CHECK_EQUAL(static_cast<int>(rounded[count]), 99);
-    CHECK_EQUAL(BitCast<float>(LargestMagnitude(x.data(), count)), maximum);
-  }
-}
-
-TEST("the step lets all but 1/32 of a row fit, is at most 7 octaves below the largest value's, and knows no zeros") {
-  Floats x(640, 1);
-  const auto step = [&] {
-    int32_t octaves[kOctaves];
-    CountOctaves(x.data(), x.size(), octaves);
-    return RowStep(octaves);
-  };
-  constexpr float kOne = 1.0F / 64;
-  CHECK_EQUAL(step(), kOne);
-  std::fill_n(x.begin(), 20, 30.0F);
-  CHECK_EQUAL(step(), kOne);
-  x[300] = -30;
-  CHECK_EQUAL(step(), 16 * kOne);
-  std::fill_n(x.begin(), 18, 1e6F);
-  std::fill_n(x.begin() + 300, 64, 0.0F);
-  CHECK_EQUAL(step(), 4096 * kOne);  // 2^19 <= 1e6: 2^12 is 7 octaves below; of 576 values 1/32 is 18
-  x[100] = 0;
-  CHECK_EQUAL(step(), 524288 * kOne);
-  std::fill(x.begin(), x.end(), 0.0F);
-  CHECK_EQUAL(step(), 0.0F);
-  x[5] = 3e-9F;
-  CHECK_EQUAL(step(), std::ldexp(1.0F, -29 - 6));
-}
-
-TEST("values whose rounding is not in 8 bits have two parts, whose sum they are") {
-  Floats x;
-  for (int i = -16384; i <= 16384; i += 37) x.push_back(static_cast<float>(i) / 4);
-  std::vector<int8_t> low(x.size());
-  std::vector<HighGroup> high(x.size() / kGroupInputs + kHighStride);
-  const RoundedParts parts = RoundToParts(x.data(), x.size(), 4, low.data(), high.data());
-  std::vector<int> values(low.begin(), low.end());
-  for (size_t i = 0; i < parts.num_high; ++i) {
-    if (i > 0 && high[i].group > 0) CHECK(high[i - 1].group < high[i].group);
-    for (size_t k = 0; k < kGroupInputs; ++k) {
-      if (high[i].values[k] != 0) values[high[i].group * kGroupInputs + k] += 255 * high[i].values[k];
-    }
-  }
-  int sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    CHECK_EQUAL(static_cast<float>(values[i]), x[i] * 4);
-    CHECK(low[i] >= -127);
-    sum += values[i];
-  }
-  CHECK_EQUAL(parts.sum, sum);
-}
-
-TEST("layouts that do not exist are refused") {
-  const auto message = [](const PackedLayout& layout) -> std::string {
-    try {
-      CheckLayout(layout);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
-  CHECK_EQUAL(message({6, 1, 1}), "A packed weight has 8, 4 or 32 bits, received 6.");
-  CHECK_EQUAL(message({8, 1, 1, 0, true}), "A packed weight of 8 bits has no minima and no in_offset.");
-  CHECK_EQUAL(message({4, 1, 1, 48}),
-              "A packed weight of 4 bits has blocks of a multiple of 32 inputs, received block size 48.");
-  CHECK_EQUAL(message({4, 1, 1, 32, false, 32}),
-              "A packed weight of 4 bits begins inside its first block of 32 inputs, received in_offset 32.");
-  CHECK_EQUAL(message({4, 1, 1, 64, true, 63}), "");
 }
 
 }  // namespace shardrun
