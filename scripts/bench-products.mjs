@@ -78,7 +78,7 @@ function pack(layout) {
     source,
   };
   if (layout.bits === 32) native().packFloat32(target);
-  else if (layout.bits === 4) native().packInt4(target);
+  else if (layout.bits === 4) native().packInt4({ ...target, bounds: new Float32Array(outFeatures).fill(1) });
   else native().packInt8({ ...target, maxima: new Float32Array(outFeatures).fill(0.5) });
   return weight("uint8", [packed.length], packed);
 }

@@ -89,6 +89,12 @@ void CheckColumns(size_t received, size_t least, size_t most) {
                                        std::to_string(most) + " columns, received " + std::to_string(received) + ".");
 }
 
+const float* BoundsOf(const Napi::Object& object, size_t num_outputs) {
+  Napi::Float32Array bounds = object.Get("bounds").As<Napi::Float32Array>();
+  CheckBytes("its bounds", bounds.ByteLength(), num_outputs * sizeof(float));
+  return bounds.Data();
+}
+
 Napi::Value PackedWeightBytes(const Napi::CallbackInfo& info) {
   return ThrowingJsErrors(info.Env(), [&] {
     return Napi::Number::New(info.Env(), static_cast<double>(LayoutOf(info[0].As<Napi::Object>()).num_bytes()));
@@ -137,11 +143,11 @@ void RunPackInt4(const Napi::CallbackInfo& info) {
     const PackedLayout& layout = destination.layout;
     const FloatMatrix source = FloatMatrixOf(options.Get("source").As<Napi::Object>(), destination.num_outputs);
     CheckColumns(source.num_columns, layout.in_offset + layout.in_features, layout.padded_inputs());
-    PackInt4(destination.target(), source, &destination.threads);
+    PackInt4(destination.target(), source, BoundsOf(options, destination.num_outputs), &destination.threads);
   });
 }
 
-// { values, numColumns, scales, minima? } beside what Destination reads
+// { values, numColumns, scales, minima?, bounds } beside what Destination reads
 void RunPackInt4Values(const Napi::CallbackInfo& info) {
   const Napi::Object options = info[0].As<Napi::Object>();
   ThrowingJsErrors(info.Env(), [&] {
@@ -149,7 +155,8 @@ void RunPackInt4Values(const Napi::CallbackInfo& info) {
     const PackedLayout& layout = destination.layout;
     const Bytes values = BytesOf(options, "values");
     const Bytes scales = BytesOf(options, "scales");
-    QuantisedMatrix source = {values.data, SizeOf(options, "numColumns"), scales.data, nullptr};
+    QuantisedMatrix source = {values.data, SizeOf(options, "numColumns"), scales.data, nullptr,
+                              BoundsOf(options, destination.num_outputs)};
     CheckColumns(source.num_columns, layout.in_offset + layout.in_features, layout.padded_inputs());
     const size_t half_bytes = destination.num_outputs * layout.num_blocks() * sizeof(uint16_t);
     CheckBytes("its values", values.num_bytes, destination.num_outputs * source.num_columns);

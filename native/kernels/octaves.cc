@@ -19,6 +19,11 @@ int OctaveOf(int exponent) {
   return std::clamp(exponent - kExponentOfOne + kOctaveOfOne, 0, static_cast<int>(kOctaves) - 1);
 }
 
+float BoundOfOctave(int octave) {
+  if (octave == kOctaves - 1) return std::numeric_limits<float>::quiet_NaN();
+  return std::ldexp(1.0F, octave - kOctaveOfOne + 1);
+}
+
 }  // namespace
 
 void CountOctaves(const float* x, size_t count, int32_t* octaves) {
@@ -33,6 +38,16 @@ void CountOctaves(const float* x, size_t count, int32_t* octaves) {
     counted = counts[i];
   }
   octaves[0] += num_values - counted;
+}
+
+float RowBound(const int32_t* octaves) {
+  int top = static_cast<int>(kOctaves) - 1;
+  while (top > 0 && octaves[top] == 0) --top;
+  return BoundOfOctave(top);
+}
+
+float RowBound(uint32_t largest_magnitude) {
+  return BoundOfOctave(OctaveOf(static_cast<int>(largest_magnitude >> 23)));
 }
 
 float RowStep(const int32_t* octaves) {

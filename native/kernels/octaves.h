@@ -29,4 +29,9 @@ void CountOctaves(const float* x, size_t count, int32_t* octaves);
 // smaller than 2^-31; NaN when one is 2^31, infinite or no number.
 float RowStep(const int32_t* octaves);
 
+// A power of two that is above all counted values; NaN when one is 2^31, infinite or no number.
+float RowBound(const int32_t* octaves);
+// The same of values of which the largest has these bits.
+float RowBound(uint32_t largest_magnitude);
+
 }  // namespace shardrun

@@ -78,12 +78,14 @@ uint8_t* TileOf(const PackTarget& target, size_t row) {
 
 size_t PlaceInTile(const PackTarget& target, size_t row) { return (target.first_output + row) % kTileOutputs; }
 
+// An output's scale of 8 bits, or bound of 4.
+void StoreFactor(const PackTarget& target, size_t row, float factor) {
+  std::memcpy(TileOf(target, row) + PlaceInTile(target, row) * sizeof(factor), &factor, sizeof(factor));
+}
+
 // values: [padded_inputs], a byte each
-void StoreInt8(const PackTarget& target, size_t row, float scale, const uint8_t* values) {
-  const size_t output = PlaceInTile(target, row);
-  uint8_t* tile = TileOf(target, row);
-  std::memcpy(tile + output * sizeof(scale), &scale, sizeof(scale));
-  uint8_t* out = tile + target.layout.groups_offset() + output * kGroupInputs;
+void StoreInt8Values(const PackTarget& target, size_t row, const uint8_t* values) {
+  uint8_t* out = TileOf(target, row) + target.layout.groups_offset() + PlaceInTile(target, row) * kGroupInputs;
   for (size_t i = 0; i < target.layout.padded_inputs(); i += kGroupInputs, out += kGroupBytes) {
     std::memcpy(out, values + i, kGroupInputs);
   }
@@ -138,11 +140,12 @@ void PackInt8(const PackTarget& target, const FloatMatrix& source, const float* 
     const size_t count = std::min(source.num_columns, target.layout.in_features);
     QuantiseValues(floats, count, factor, 128, 1, 255, values);
     std::fill_n(values + count, target.layout.padded_inputs() - count, 128);
-    StoreInt8(target, row, scale, values);
+    StoreFactor(target, row, scale);
+    StoreInt8Values(target, row, values);
   });
 }
 
-void PackInt4(const PackTarget& target, const FloatMatrix& source, Threads* threads) {
+void PackInt4(const PackTarget& target, const FloatMatrix& source, const float* bounds, Threads* threads) {
   const PackedLayout& layout = target.layout;
   ForEachRow(target, source.num_columns, threads, [&](size_t row, float* floats, uint8_t* values) {
     ReadRow(source, row, floats);
@@ -154,9 +157,10 @@ void PackInt4(const PackTarget& target, const FloatMatrix& source, Threads* thre
       const float scale = Float16::Load(half);
       const float factor = scale == 0 || !std::isfinite(1 / scale) ? 0 : 1 / scale;
       QuantiseValues(floats + first, count, factor, 8, 0, 15, values + first);
-      StoreHalf(target, row, 0, block, half);
+      StoreHalf(target, row, layout.scales_offset(), block, half);
       if (layout.has_minimum) StoreHalf(target, row, layout.minima_offset(), block, Float16::Store(-8 * scale));
     }
+    StoreFactor(target, row, bounds[row]);
     StoreInt4Values(target, row, values);
   });
 }
@@ -172,9 +176,10 @@ void PackInt4Values(const PackTarget& target, const QuantisedMatrix& source, Thr
   ForEachRow(target, 0, threads, [&](size_t row, float*, uint8_t* values) {
     std::fill_n(values, layout.padded_inputs(), 8);
     std::copy_n(source.values + row * source.num_columns, source.num_columns, values);
+    StoreFactor(target, row, source.bounds[row]);
     StoreInt4Values(target, row, values);
     for (size_t block = 0; block < num_blocks; ++block) {
-      StoreHalf(target, row, 0, block, half_of(source.scales, row, block));
+      StoreHalf(target, row, layout.scales_offset(), block, half_of(source.scales, row, block));
       if (layout.has_minimum) {
         StoreHalf(target, row, layout.minima_offset(), block, half_of(source.minima, row, block));
       }

@@ -41,8 +41,8 @@ void PackFloat32(const PackTarget& target, const FloatMatrix& source, Threads* t
 
 // 4 bits, quantised here, each block with the scale that loses little (block_scale.h).
 // source: [num_outputs, columns], whole blocks: it begins with the in_offset inputs of the first block that are not
-// this rank's, and ends with the end of the last block or of the weight.
-void PackInt4(const PackTarget& target, const FloatMatrix& source, Threads* threads);
+// this rank's, and ends with the end of the last block or of the weight. bounds: [num_outputs], packed_weight.h
+void PackInt4(const PackTarget& target, const FloatMatrix& source, const float* bounds, Threads* threads);
 
 // 4 bits, quantised elsewhere (GGUF). values: [num_outputs, num_columns] 0 .. 15, from the beginning of the first
 // block   scales, and minima if the layout has them: float16 [num_outputs, blocks]
@@ -51,6 +51,7 @@ struct QuantisedMatrix {
   size_t num_columns;
   const uint8_t* scales;
   const uint8_t* minima;
+  const float* bounds;  // [num_outputs], packed_weight.h
 };
 void PackInt4Values(const PackTarget& target, const QuantisedMatrix& source, Threads* threads);
 

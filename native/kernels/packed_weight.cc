@@ -17,14 +17,16 @@ size_t PackedLayout::padded_inputs() const {
   return bits == 8 ? RoundUp(in_features, kGroupInputs) : num_blocks() * block_size;
 }
 
+size_t PackedLayout::scales_offset() const { return kTileOutputs * sizeof(float); }
+
 size_t PackedLayout::minima_offset() const {
-  return bits != 4 ? 0 : RoundUp(num_blocks() * kTileOutputs * sizeof(uint16_t), kGroupBytes);
+  return scales_offset() + RoundUp(num_blocks() * kTileOutputs * sizeof(uint16_t), kGroupBytes);
 }
 
 size_t PackedLayout::groups_offset() const {
   if (bits == 32) return 0;
   if (bits == 8) return kTileOutputs * sizeof(float);
-  return has_minimum ? 2 * minima_offset() : minima_offset();
+  return has_minimum ? 2 * minima_offset() - scales_offset() : minima_offset();
 }
 
 size_t PackedLayout::tile_bytes() const {

@@ -8,8 +8,10 @@
 //            tile: scales float32 [16] | groups uint8 [in_features / 4][64], each value q + 128
 //   4 bits   w = scale * q + minimum, q 0 .. 15, both per output feature and block of inputs; without stored minima
 //            minimum = -8 * scale
-//            tile: scales float16 [blocks][16] | minima the same, if any | groups uint8 [in_features / 8][64], each
-//            value of one group in the lower half of a byte, of the next group in the upper half
+//            tile: bounds float32 [16] | scales float16 [blocks][16] | minima the same, if any | groups uint8
+//            [in_features / 8][64], each value of one group in the lower half of a byte, of the next in the upper half
+//            bound: a power of two, at least every |w|, 15 * scale (with minima) and |minimum| of the output's row in
+//            the whole matrix, and num_inputs / kBoundInputs times as much where that is more than 1
 //
 //   32 bits  tile: float32 [in_features][16], the weights as they are
 //
@@ -27,6 +29,8 @@ inline constexpr size_t kGroupInputs = 4;
 inline constexpr size_t kGroupBytes = kTileOutputs * kGroupInputs;
 // Of 4-bit products: inputs whose activations share a scale.
 inline constexpr size_t kRowBlock = 32;
+// Inputs up to which a sum of 4-bit products fits into 32 bits whatever they are, see products.h.
+inline constexpr size_t kBoundInputs = 8192;
 
 struct PackedLayout {
   int bits = 8;  // 8, 4 or 32
@@ -41,7 +45,9 @@ struct PackedLayout {
   size_t num_blocks() const { return (in_offset + in_features + block_size - 1) / block_size; }
   // Inputs with in_offset before them and what fills up the last group or block behind them.
   size_t padded_inputs() const;
-  // From the beginning of a tile, whose scales come first.
+  // From the beginning of a tile. Of 4 bits.
+  size_t scales_offset() const;
+  // The same where there are no minima as groups_offset.
   size_t minima_offset() const;
   size_t groups_offset() const;
   size_t tile_bytes() const;

@@ -82,7 +82,8 @@ void Multiply(const FloatProduct& product, Threads* threads) {
 void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const int32_t* octaves,
              size_t num_rows, float* y, Threads* threads) {
   const auto rescale = [&](size_t row) {
-    const float row_scale = RowStep(octaves + row * kOctaves);
+    const int32_t* of_row = octaves + row * kOctaves;
+    const float row_scale = layout.bits == 8 ? RowStep(of_row) : SumUnit(RowBound(of_row));
     for (size_t first = 0; first < layout.out_features; first += kTileOutputs) {
       float scales[kTileOutputs];
       std::memcpy(scales, weight + first / kTileOutputs * layout.tile_bytes(), sizeof(scales));

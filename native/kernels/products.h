@@ -3,8 +3,10 @@
 //
 //   8 bits   sum = the integer product, of the low parts with all weights and of the high parts, times 255, with those
 //            of their groups   y = float(sum) * (row's scale * output's scale)
-//   4 bits   y = 0, then block of 32 by block: y = fma(float(integer product), row's scale * output's scale, y), and
-//            with minima y = fma(float(sum of the row's values) * row's scale, minimum, y)
+//   4 bits   sum = for each block of 32 inputs float(integer product) * (row's scale * output's scale) in units, and
+//            with minima float(sum of the row's values) * (row's scale * minimum), each rounded to a whole number. A
+//            unit is the row's times the output's bound, powers of two, so that the sum fits; y = float(sum) * unit.
+//            Whole numbers have no order: neither threads nor ranks change a bit.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +24,7 @@ struct Product {
   const PackedLayout& layout;
   const uint8_t* weight;
   const QuantisedRows& rows;
-  // [num_rows, out_features]; of 8 bits one of the two, the other null: y, or the sums as they are.
+  // [num_rows, out_features]; one of the two, the other null: y, or the sums as they are.
   float* y;
   int32_t* sums;
 };
@@ -53,7 +55,11 @@ void ChooseKernels(const std::string& name);
 void Multiply(const Product& product, Threads* threads);
 void Multiply(const FloatProduct& product, Threads* threads);
 
-// y = float(sum) * (row's scale * output's scale), the second half of a product of 8 bits.
+// Rounding to a whole number, ties to even, by adding this: the number is then in the lowest bits of the sum.
+inline constexpr float kRoundingShift = 12582912.0F;
+inline constexpr uint32_t kRoundingShiftBits = 0x4b400000;
+
+// y = float(sum) * (row's scale * output's scale), or row's unit * output's bound: the second half of a product.
 // sums, y: [num_rows, out_features]   octaves: [num_rows, kOctaves]
 void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const int32_t* octaves,
              size_t num_rows, float* y, Threads* threads);

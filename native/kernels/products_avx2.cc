@@ -76,6 +76,24 @@ SHARDRUN_AVX2_INLINE void AddHigh(const HighGroup* high, size_t num_high, const 
   }
 }
 
+// Writes the sums of a row with half a tile, or what they are worth: times the row's factor and those of the outputs.
+SHARDRUN_AVX2_INLINE void StoreSums(const Product& product, size_t row, size_t tile, size_t half, __m256i sums,
+                                    float row_factor) {
+  const PackedLayout& layout = product.layout;
+  const size_t num_outputs = CountOutputs(product, tile, half);
+  const size_t place = row * layout.out_features + tile * kTileOutputs + half * kHalfOutputs;
+  if (product.sums != nullptr) {
+    int32_t all[kHalfOutputs];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(all), sums);
+    std::copy_n(all, num_outputs, product.sums + place);
+  } else {
+    const auto* output_factors = reinterpret_cast<const float*>(product.weight + tile * layout.tile_bytes());
+    const __m256 factors =
+        _mm256_mul_ps(_mm256_set1_ps(row_factor), _mm256_loadu_ps(output_factors + half * kHalfOutputs));
+    Store(product.y + place, num_outputs, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), factors));
+  }
+}
+
 template <size_t kRows>
 SHARDRUN_AVX2 void Multiply8(const Product& product, size_t row, size_t tile) {
   const PackedLayout& layout = product.layout;
@@ -107,19 +125,9 @@ SHARDRUN_AVX2 void Multiply8(const Product& product, size_t row, size_t tile) {
   }
   SHARDRUN_UNROLL
   for (size_t half = 0; half < kHalves; ++half) {
-    const size_t num_outputs = CountOutputs(product, tile, half);
-    const __m256 scales = _mm256_loadu_ps(reinterpret_cast<const float*>(weight) + half * kHalfOutputs);
     SHARDRUN_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
-      const size_t place = (row + r) * layout.out_features + tile * kTileOutputs + half * kHalfOutputs;
-      if (product.sums != nullptr) {
-        int32_t all[kHalfOutputs];
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(all), sums[r][half]);
-        std::copy_n(all, num_outputs, product.sums + place);
-      } else {
-        const __m256 factors = _mm256_mul_ps(_mm256_set1_ps(product.rows.scales()[row + r]), scales);
-        Store(product.y + place, num_outputs, _mm256_mul_ps(_mm256_cvtepi32_ps(sums[r][half]), factors));
-      }
+      StoreSums(product, row + r, tile, half, sums[r][half], product.rows.scales()[row + r]);
     }
   }
 }
@@ -157,6 +165,12 @@ SHARDRUN_AVX2_INLINE void MultiplyBlock(const int8_t* values, size_t row_stride,
   }
 }
 
+// total += number * factor, rounded, with what the shift adds.
+SHARDRUN_AVX2_INLINE void AddRounded(__m256i number, __m256 factor, __m256i* total) {
+  const __m256 shifted = _mm256_fmadd_ps(_mm256_cvtepi32_ps(number), factor, _mm256_set1_ps(kRoundingShift));
+  *total = _mm256_add_epi32(*total, _mm256_castps_si256(shifted));
+}
+
 template <size_t kRows>
 SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
   const PackedLayout& layout = product.layout;
@@ -167,11 +181,17 @@ SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
   const float* row_scales = product.rows.scales() + row * row_blocks;
   const int32_t* row_sums = product.rows.sums() + row * row_blocks;
   const uint8_t* weight = product.weight + tile * layout.tile_bytes();
-  __m256 y[kHalves][kRows];
+  // What the shifts of all blocks add is taken away first.
+  const auto shifts =
+      static_cast<int32_t>(static_cast<uint32_t>(row_blocks * (layout.has_minimum ? 2 : 1)) * kRoundingShiftBits);
+  __m256i totals[kHalves][kRows];
+  __m256 per_bound[kHalves];
   SHARDRUN_UNROLL
   for (size_t half = 0; half < kHalves; ++half) {
+    const __m256 bounds = _mm256_loadu_ps(reinterpret_cast<const float*>(weight) + half * kHalfOutputs);
+    per_bound[half] = _mm256_div_ps(_mm256_set1_ps(1), bounds);
     SHARDRUN_UNROLL
-    for (size_t r = 0; r < kRows; ++r) y[half][r] = _mm256_setzero_ps();
+    for (size_t r = 0; r < kRows; ++r) totals[half][r] = _mm256_set1_epi32(-shifts);
   }
   const size_t share_bytes = layout.tile_bytes() / std::max<size_t>(1, row_blocks);
   for (size_t block = 0; block < row_blocks; ++block) {
@@ -186,29 +206,26 @@ SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
         sums[r] = _mm256_set1_epi32(layout.has_minimum ? 0 : -8 * row_sums[r * row_blocks + block]);
       }
       MultiplyBlock<kRows>(values + block * kRowBlock, padded, groups + half * kHalfBytes, sums);
-      const __m256 scale = LoadHalves(scales, half);
+      const __m256 scale = _mm256_mul_ps(LoadHalves(scales + layout.scales_offset(), half), per_bound[half]);
       SHARDRUN_UNROLL
       for (size_t r = 0; r < kRows; ++r) {
-        const __m256 factors = _mm256_mul_ps(_mm256_set1_ps(row_scales[r * row_blocks + block]), scale);
-        y[half][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r]), factors, y[half][r]);
+        AddRounded(sums[r], _mm256_mul_ps(_mm256_set1_ps(row_scales[r * row_blocks + block]), scale), &totals[half][r]);
       }
       if (!layout.has_minimum) continue;
-      const __m256 minimum = LoadHalves(scales + layout.minima_offset(), half);
+      const __m256 minimum = _mm256_mul_ps(LoadHalves(scales + layout.minima_offset(), half), per_bound[half]);
       SHARDRUN_UNROLL
       for (size_t r = 0; r < kRows; ++r) {
         const size_t place = r * row_blocks + block;
-        const float row_sum = static_cast<float>(row_sums[place]) * row_scales[place];
-        y[half][r] = _mm256_fmadd_ps(_mm256_set1_ps(row_sum), minimum, y[half][r]);
+        const __m256 factors = _mm256_mul_ps(_mm256_set1_ps(row_scales[place]), minimum);
+        AddRounded(_mm256_set1_epi32(row_sums[place]), factors, &totals[half][r]);
       }
     }
   }
   SHARDRUN_UNROLL
   for (size_t half = 0; half < kHalves; ++half) {
-    const size_t num_outputs = CountOutputs(product, tile, half);
     SHARDRUN_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
-      Store(product.y + (row + r) * layout.out_features + tile * kTileOutputs + half * kHalfOutputs, num_outputs,
-            y[half][r]);
+      StoreSums(product, row + r, tile, half, totals[half][r], product.rows.units()[row + r]);
     }
   }
 }

@@ -130,6 +130,16 @@ SHARDRUN_AVX512_INLINE void MultiplyHigh(const HighGroup* high, size_t num_high,
   }
 }
 
+// Writes the sums of a row with a tile, or what they are worth: times the row's factor and those of the outputs.
+SHARDRUN_AVX512_INLINE void Store(const Product& product, size_t row, size_t tile, __m512i sums, float row_factor) {
+  const size_t place = row * product.layout.out_features + tile * kTileOutputs;
+  const __mmask16 mask = MaskOf(product, tile);
+  if (product.sums != nullptr) return _mm512_mask_storeu_epi32(product.sums + place, mask, sums);
+  const __m512 output_factors = _mm512_loadu_ps(product.weight + tile * product.layout.tile_bytes());
+  const __m512 factors = _mm512_mul_ps(_mm512_set1_ps(row_factor), output_factors);
+  _mm512_mask_storeu_ps(product.y + place, mask, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), factors));
+}
+
 template <size_t kRows, size_t kTiles, size_t kDepth>
 SHARDRUN_AVX512 void Multiply8(const Product& product, size_t row, size_t tile) {
   const size_t padded = product.layout.padded_inputs();
@@ -145,16 +155,7 @@ SHARDRUN_AVX512 void Multiply8(const Product& product, size_t row, size_t tile) 
     const __m512i surplus = _mm512_set1_epi32(128 * product.rows.sums()[row + r]);
     for (size_t t = 0; t < kTiles; ++t) {
       const __m512i both = _mm512_add_epi32(_mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs), high[t]);
-      const __m512i exact = _mm512_sub_epi32(both, surplus);
-      const size_t place = (row + r) * product.layout.out_features + (tile + t) * kTileOutputs;
-      const __mmask16 mask = MaskOf(product, tile + t);
-      if (product.sums != nullptr) {
-        _mm512_mask_storeu_epi32(product.sums + place, mask, exact);
-      } else {
-        const __m512 scales =
-            _mm512_mul_ps(_mm512_set1_ps(product.rows.scales()[row + r]), _mm512_loadu_ps(weight + t * tile_bytes));
-        _mm512_mask_storeu_ps(product.y + place, mask, _mm512_mul_ps(_mm512_cvtepi32_ps(exact), scales));
-      }
+      Store(product, row + r, tile + t, _mm512_sub_epi32(both, surplus), product.rows.scales()[row + r]);
     }
   }
 }
@@ -162,10 +163,11 @@ SHARDRUN_AVX512 void Multiply8(const Product& product, size_t row, size_t tile) 
 // What all blocks of one product of 4 bits have in common.
 struct BlockProduct {
   const int8_t* values;     // of the first row
-  const float* row_scales;  // [rows, row_blocks]
+  const float* row_scales;  // [rows, row_blocks], in the rows' units
   const int32_t* row_sums;
   const uint8_t* tiles;  // the first of kTiles
   size_t tile_bytes;
+  size_t scales_offset;
   size_t minima_offset;   // 0: there are none
   const uint8_t* groups;  // packed: of the first tile; unpacked: [tiles, groups, 64]
   size_t groups_stride;   // from one tile's to the next
@@ -203,16 +205,28 @@ SHARDRUN_AVX512_INLINE void AddBlock(const int8_t* values, size_t row_stride, co
   }
 }
 
+// total += number * factor, rounded, with what the shift adds.
+SHARDRUN_AVX512_INLINE void AddRounded(__m512i number, __m512 factor, __m512i* total) {
+  const __m512 shifted = _mm512_fmadd_ps(_mm512_cvtepi32_ps(number), factor, _mm512_set1_ps(kRoundingShift));
+  *total = _mm512_add_epi32(*total, _mm512_castps_si512(shifted));
+}
+
 // out: [kRows, kTiles, 16]
 template <size_t kRows, size_t kTiles, bool kPacked>
-SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, float* out) {
+SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, int32_t* out) {
   constexpr size_t kBlockBytes = kRowBlock / kGroupInputs * kGroupBytes / (kPacked ? 2 : 1);
   const size_t row_stride = product.row_blocks * kRowBlock;
-  __m512 y[kTiles][kRows];
+  // What the shifts of all blocks add is taken away first.
+  const size_t num_shifts = product.row_blocks * (product.minima_offset == 0 ? 1 : 2);
+  const auto shifts = static_cast<int32_t>(static_cast<uint32_t>(num_shifts) * kRoundingShiftBits);
+  __m512i totals[kTiles][kRows];
+  __m512 per_bound[kTiles];
   SHARDRUN_UNROLL
   for (size_t t = 0; t < kTiles; ++t) {
+    const float* bounds = reinterpret_cast<const float*>(product.tiles + t * product.tile_bytes);
+    per_bound[t] = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(bounds));
     SHARDRUN_UNROLL
-    for (size_t r = 0; r < kRows; ++r) y[t][r] = _mm512_setzero_ps();
+    for (size_t r = 0; r < kRows; ++r) totals[t][r] = _mm512_set1_epi32(-shifts);
   }
   const size_t share_bytes = product.tile_bytes / std::max<size_t>(1, product.row_blocks);
   for (size_t block = 0; block < product.row_blocks; ++block) {
@@ -229,26 +243,26 @@ SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, float* out) {
       AddBlock<kRows, kPacked>(product.values + block * kRowBlock, row_stride,
                                product.groups + t * product.groups_stride + block * kBlockBytes, sums);
       const uint8_t* tile = product.tiles + t * product.tile_bytes + scale_offset;
-      const __m512 scales = LoadHalves(tile);
+      const __m512 scales = _mm512_mul_ps(LoadHalves(tile + product.scales_offset), per_bound[t]);
       SHARDRUN_UNROLL
       for (size_t r = 0; r < kRows; ++r) {
         const __m512 row_scale = _mm512_set1_ps(product.row_scales[r * product.row_blocks + block]);
-        y[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r]), _mm512_mul_ps(row_scale, scales), y[t][r]);
+        AddRounded(sums[r], _mm512_mul_ps(row_scale, scales), &totals[t][r]);
       }
       if (product.minima_offset == 0) continue;
-      const __m512 minima = LoadHalves(tile + product.minima_offset);
+      const __m512 minima = _mm512_mul_ps(LoadHalves(tile + product.minima_offset), per_bound[t]);
       SHARDRUN_UNROLL
       for (size_t r = 0; r < kRows; ++r) {
         const size_t place = r * product.row_blocks + block;
-        const float row_sum = static_cast<float>(product.row_sums[place]) * product.row_scales[place];
-        y[t][r] = _mm512_fmadd_ps(_mm512_set1_ps(row_sum), minima, y[t][r]);
+        const __m512 factors = _mm512_mul_ps(_mm512_set1_ps(product.row_scales[place]), minima);
+        AddRounded(_mm512_set1_epi32(product.row_sums[place]), factors, &totals[t][r]);
       }
     }
   }
   SHARDRUN_UNROLL
   for (size_t t = 0; t < kTiles; ++t) {
     SHARDRUN_UNROLL
-    for (size_t r = 0; r < kRows; ++r) _mm512_storeu_ps(out + (r * kTiles + t) * kTileOutputs, y[t][r]);
+    for (size_t r = 0; r < kRows; ++r) _mm512_storeu_si512(out + (r * kTiles + t) * kTileOutputs, totals[t][r]);
   }
 }
 
@@ -259,17 +273,17 @@ SHARDRUN_AVX512 void Multiply4(const Product& product, size_t row, size_t tile, 
   const size_t padded = layout.padded_inputs();
   const size_t row_blocks = padded / kRowBlock;
   const uint8_t* tiles = product.weight + tile * layout.tile_bytes();
-  float y[kRows * kTiles * kTileOutputs];
+  int32_t sums[kRows * kTiles * kTileOutputs];
   AddBlocks<kRows, kTiles, kPacked>(
       {product.rows.values() + row * padded, product.rows.scales() + row * row_blocks,
-       product.rows.sums() + row * row_blocks, tiles, layout.tile_bytes(),
+       product.rows.sums() + row * row_blocks, tiles, layout.tile_bytes(), layout.scales_offset(),
        layout.has_minimum ? layout.minima_offset() : 0, kPacked ? tiles + layout.groups_offset() : unpacked,
        kPacked ? layout.tile_bytes() : padded * kTileOutputs, row_blocks, layout.block_size / kRowBlock},
-      y);
+      sums);
   for (size_t r = 0; r < kRows; ++r) {
     for (size_t t = 0; t < kTiles; ++t) {
-      float* place = product.y + (row + r) * layout.out_features + (tile + t) * kTileOutputs;
-      _mm512_mask_storeu_ps(place, MaskOf(product, tile + t), _mm512_loadu_ps(y + (r * kTiles + t) * kTileOutputs));
+      Store(product, row + r, tile + t, _mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs),
+            product.rows.units()[row + r]);
     }
   }
 }

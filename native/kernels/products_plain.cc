@@ -71,27 +71,36 @@ int32_t MultiplyBlock(const int8_t* values, const uint8_t* groups, size_t output
   return sum;
 }
 
-float MultiplyOutput(const Product& product, const uint8_t* weight, size_t output, size_t row) {
+// `factor` times a number, rounded; with what the shift adds.
+uint32_t RoundProduct(int32_t number, float factor) {
+  const float shifted = std::fma(static_cast<float>(number), factor, kRoundingShift);
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  return bits;
+}
+
+// The sum of an output, in units.
+int32_t MultiplyOutput(const Product& product, const uint8_t* weight, float bound, size_t output, size_t row) {
   const PackedLayout& layout = product.layout;
   const size_t padded = layout.padded_inputs();
   const size_t num_row_blocks = padded / kRowBlock;
   const int8_t* values = product.rows.values() + row * padded;
-  float y = 0;
+  uint32_t total = 0;
   for (size_t i = 0; i < num_row_blocks; ++i) {
     const size_t block = i / (layout.block_size / kRowBlock);
     const float row_scale = product.rows.scales()[row * num_row_blocks + i];
     const int32_t row_sum = product.rows.sums()[row * num_row_blocks + i];
-    const float scale = LoadHalf(weight, block * kTileOutputs + output);
+    const float scale = LoadHalf(weight + layout.scales_offset(), block * kTileOutputs + output) / bound;
     int32_t sum = MultiplyBlock(values + i * kRowBlock,
                                 weight + layout.groups_offset() + i * kRowBlock / 8 * kGroupBytes, output);
     if (!layout.has_minimum) sum -= 8 * row_sum;
-    y = std::fma(static_cast<float>(sum), row_scale * scale, y);
+    total += RoundProduct(sum, row_scale * scale) - kRoundingShiftBits;
     if (layout.has_minimum) {
-      const float minimum = LoadHalf(weight + layout.minima_offset(), block * kTileOutputs + output);
-      y = std::fma(static_cast<float>(row_sum) * row_scale, minimum, y);
+      const float minimum = LoadHalf(weight + layout.minima_offset(), block * kTileOutputs + output) / bound;
+      total += RoundProduct(row_sum, row_scale * minimum) - kRoundingShiftBits;
     }
   }
-  return y;
+  return static_cast<int32_t>(total);
 }
 
 void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
@@ -100,9 +109,17 @@ void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
     const uint8_t* weight = product.weight + tile * layout.tile_bytes();
     const size_t first = tile * kTileOutputs;
     const size_t num_outputs = std::min(kTileOutputs, layout.out_features - first);
+    float bounds[kTileOutputs];
+    std::memcpy(bounds, weight, sizeof(bounds));
     for (size_t row = 0; row < product.rows.num_rows(); ++row) {
       for (size_t output = 0; output < num_outputs; ++output) {
-        product.y[row * layout.out_features + first + output] = MultiplyOutput(product, weight, output, row);
+        const int32_t sum = MultiplyOutput(product, weight, bounds[output], output, row);
+        const size_t place = row * layout.out_features + first + output;
+        if (product.sums != nullptr) {
+          product.sums[place] = sum;
+        } else {
+          product.y[place] = static_cast<float>(sum) * (product.rows.units()[row] * bounds[output]);
+        }
       }
     }
   }

@@ -36,6 +36,8 @@ float RowScale(float maximum) {
   return std::isfinite(kLargest / maximum) ? maximum / kLargest : 0;  // too small to be told from 0
 }
 
+float SumUnit(float row_bound) { return row_bound / (1 << 17); }
+
 void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const int32_t* octaves,
                              Threads* threads) {
   const size_t padded = layout.padded_inputs();
@@ -48,6 +50,8 @@ void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t 
     groups_per_row_ = (padded / kGroupInputs + kHighStride - 1) / kHighStride * kHighStride;
     high_.resize(num_rows * groups_per_row_);
     num_high_.resize(num_rows);
+  } else {
+    units_.resize(num_rows);
   }
   const size_t num_tasks = (num_rows + kRowsPerTask - 1) / kRowsPerTask;
   const auto quantise = [&](size_t task) {
@@ -56,7 +60,7 @@ void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t 
       if (layout.bits == 8) {
         QuantiseInt8(layout, x + row * layout.in_features, row, octaves);
       } else {
-        QuantiseBlocks(layout, x + row * layout.in_features, row);
+        QuantiseBlocks(layout, x + row * layout.in_features, row, octaves);
       }
     }
   };
@@ -82,19 +86,22 @@ void QuantisedRows::QuantiseInt8(const PackedLayout& layout, const float* x, siz
   num_high_[row] = parts.num_high;
 }
 
-void QuantisedRows::QuantiseBlocks(const PackedLayout& layout, const float* x, size_t row) {
+void QuantisedRows::QuantiseBlocks(const PackedLayout& layout, const float* x, size_t row, const int32_t* octaves) {
   const size_t padded = layout.padded_inputs();
   int8_t* values = values_.data() + row * padded;
   const size_t begin = layout.in_offset;
   const size_t end = begin + layout.in_features;
   std::fill_n(values, padded, 0);
+  const float bound =
+      octaves == nullptr ? RowBound(LargestMagnitude(x, layout.in_features)) : RowBound(octaves + row * kOctaves);
+  units_[row] = SumUnit(bound);
   for (size_t block = 0; block < padded / kRowBlock; ++block) {
     // the part of the block that is this rank's
     const size_t first = std::min(std::max(block * kRowBlock, begin), end);
     const size_t last = std::max(first, std::min((block + 1) * kRowBlock, end));
     const float* part = x + (first - begin);
     const Quantised quantised = QuantiseValues(part, last - first, AbsoluteMaximum(part, last - first), values + first);
-    scales_[row * (padded / kRowBlock) + block] = quantised.scale;
+    scales_[row * (padded / kRowBlock) + block] = quantised.scale / units_[row];
     sums_[row * (padded / kRowBlock) + block] = quantised.sum;
   }
 }

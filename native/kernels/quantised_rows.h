@@ -3,7 +3,8 @@
 //   8 bits   one scale per row, the step that follows from the row's octaves (octaves.h): its own or, when the row is
 //            spread over ranks, those of all its parts. The largest values, about 1/32 of the row, are 15 bits wide:
 //            low + 255 * high, both 8 bits. The high parts are kept in a list.
-//   4 bits   one scale per 32 inputs, their own maximum / 127
+//   4 bits   one scale per 32 inputs, their own maximum / 127. The unit of the row, in which products are summed, is a
+//            power of two and follows from the octave of its largest value.
 //
 // Rounded to the nearest, ties to even. A value that is no number or infinite makes the scale NaN, and so the row's
 // outputs.
@@ -26,32 +27,39 @@ float AbsoluteMaximum(const float* x, size_t count);
 // What one step of the values of a row with this maximum is worth.
 float RowScale(float maximum);
 
+// The unit in which products of 4 bits of a row with this bound are summed, per bound of the output: what a block of 32
+// inputs adds is then below 2^22 of them.
+float SumUnit(float row_bound);
+
 // Memory for the rows of one product at a time.
 class QuantisedRows {
  public:
-  // x: [num_rows, in_features]   octaves: of 8 bits [num_rows, kOctaves], or null: each row's own
+  // x: [num_rows, in_features]   octaves: [num_rows, kOctaves], or null: each row's own
   void Quantise(const PackedLayout& layout, const float* x, size_t num_rows, const int32_t* octaves, Threads* threads);
 
   size_t num_rows() const { return num_rows_; }
   // [num_rows, padded_inputs]; of 8 bits the low parts
   const int8_t* values() const { return values_.data(); }
-  // [num_rows, scales per row]: 1 with 8 bits, padded_inputs / 32 with 4. sums: of the values (both parts) that share a
-  // scale.
+  // [num_rows, scales per row]: 1 with 8 bits, padded_inputs / 32 with 4, these in units of the row. sums: of the
+  // values (both parts) that share a scale.
   const float* scales() const { return scales_.data(); }
   const int32_t* sums() const { return sums_.data(); }
+  // Of 4 bits: [num_rows]
+  const float* units() const { return units_.data(); }
   // Of 8 bits: the groups of a row's inputs with high parts, filled up with zeros to a multiple of kHighStride.
   const HighGroup* high(size_t row) const { return high_.data() + row * groups_per_row_; }
   size_t num_high(size_t row) const { return num_high_[row]; }
 
  private:
   void QuantiseInt8(const PackedLayout& layout, const float* x, size_t row, const int32_t* octaves);
-  void QuantiseBlocks(const PackedLayout& layout, const float* x, size_t row);
+  void QuantiseBlocks(const PackedLayout& layout, const float* x, size_t row, const int32_t* octaves);
 
   size_t num_rows_ = 0;
   size_t groups_per_row_ = 0;
   std::vector<int8_t> values_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_;
+  std::vector<float> units_;
   std::vector<HighGroup> high_;  // [num_rows, groups_per_row], whole strides
   std::vector<size_t> num_high_;
 };

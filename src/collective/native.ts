@@ -263,7 +263,7 @@ export type PackedLayout =
     };
 
 /** Changes whenever the bytes of a packed weight come to mean something else: part of the key of whatever keeps them. */
-export const PACKED_FORMAT = 1;
+export const PACKED_FORMAT = 2;
 
 /** Rows of floats in memory of any alignment, e.g. in a mapped file. */
 export interface FloatMatrix {
@@ -327,7 +327,7 @@ export interface NativeAddon {
    * Quantises to 4 bits without minima, a scale per block. source: [numOutputs, columns], whole blocks: it begins inOffset inputs before
    * the rank's own and ends where their last block, or the weight, ends.
    */
-  packInt4(options: PackTarget & { readonly source: FloatMatrix }): void;
+  packInt4(options: PackTarget & { readonly source: FloatMatrix; readonly bounds: Float32Array }): void;
   /**
    * Takes 4-bit values as they are. values: [numOutputs, numColumns] 0 to 15, a byte each, from the beginning of the first block to the
    * last input at least; scales, and minima where the layout has them: float16 [numOutputs, blocks].
@@ -338,6 +338,7 @@ export interface NativeAddon {
       readonly numColumns: number;
       readonly scales: Uint8Array;
       readonly minima?: Uint8Array;
+      readonly bounds: Float32Array;
     },
   ): void;
   /** The instruction sets that products can use on this CPU, fastest first: of "avx512vnni", "avx2", "plain". */

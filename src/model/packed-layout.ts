@@ -29,7 +29,7 @@ export function countPackedBytes(layout: PackedLayout): number {
   return Math.ceil(layout.outFeatures / TILE_OUTPUTS) * countTileBytes(layout);
 }
 
-/** A tile: scales, minima and values of 16 outputs, each part padded to 64 bytes. */
+/** A tile: bounds, scales, minima and values of 16 outputs, each part padded to 64 bytes. */
 function countTileBytes(layout: PackedLayout): number {
   if (layout.bits === 32) return layout.inFeatures * TILE_OUTPUTS * DATA_TYPE_BYTES.float32;
   if (layout.bits === 8) {
@@ -38,7 +38,20 @@ function countTileBytes(layout: PackedLayout): number {
   const { inFeatures, blockSize, hasMinimum, inOffset } = layout;
   const numBlocks = Math.ceil((inOffset + inFeatures) / blockSize);
   const scaleBytes = roundUp(numBlocks * TILE_OUTPUTS * DATA_TYPE_BYTES.float16, ALIGNMENT_BYTES);
-  return scaleBytes * (hasMinimum ? 2 : 1) + (numBlocks * blockSize * TILE_OUTPUTS) / 2;
+  const boundBytes = TILE_OUTPUTS * DATA_TYPE_BYTES.float32;
+  return boundBytes + scaleBytes * (hasMinimum ? 2 : 1) + (numBlocks * blockSize * TILE_OUTPUTS) / 2;
+}
+
+/** Inputs up to which an output's bound, native/kernels/packed_weight.h, is that of its largest weight. */
+const BOUND_INPUTS = 8192;
+
+/**
+ * The bound of an output of 4 bits, from the largest number of its row in the whole matrix: in units that follow from it, products
+ * of all ranks are added up as integers of 32 bits.
+ */
+export function boundOf(largest: number, numInputs: number): number {
+  if (!(largest > 0)) return 1;
+  return 2 ** Math.ceil(Math.log2(largest * Math.max(1, numInputs / BOUND_INPUTS)));
 }
 
 function roundUp(value: number, multiple: number): number {

@@ -5,7 +5,7 @@
  * @see https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h (the layout of each block)
  */
 import { BLOCK_LAYOUTS, type BlockType } from "../model/graph.ts";
-import { float16Values, type CopyElements } from "./convert.ts";
+import { float16Value, type CopyElements } from "./convert.ts";
 
 /** Writes the elements of the block at byte `at` to `output` from `to` on. */
 type ExpandBlock = (bytes: Uint8Array, at: number, output: Float32Array, to: number) => void;
@@ -39,10 +39,9 @@ export function expandInto(blocks: Uint8Array, type: BlockType, begin: number, d
 }
 
 const HALF = 16;
-let float16: Float32Array | undefined;
 
-export function readFloat16(bytes: Uint8Array, at: number): number {
-  return (float16 ??= float16Values())[bytes[at]! | (bytes[at + 1]! << 8)]!;
+function readFloat16(bytes: Uint8Array, at: number): number {
+  return float16Value(bytes[at]! | (bytes[at + 1]! << 8));
 }
 
 /** d, 16 bytes of two 4-bit numbers: the first 16 elements in their low halves, the others in their high halves. */

@@ -59,12 +59,14 @@ const widenFloat16: Widen = (input, inputStart, output, outputStart, count) => {
   for (let i = 0; i < count; i += 1) output[outputStart + i] = table[input[inputStart + i]!]!;
 };
 
-/** All 65536 float16 values, by their bits. */
-export function float16Values(): Float32Array {
-  return new Float32Array(float16Bits().buffer);
+/** The number that float16 bits stand for. */
+export function float16Value(bits: number): number {
+  return (float16Values ??= new Float32Array(float16Bits().buffer))[bits]!;
 }
 
-/** The same as float32 bits; 256 KiB, made when the first float16 is read. */
+let float16Values: Float32Array | undefined;
+
+/** All 65536 float16 numbers as float32 bits, by their own; 256 KiB, made when the first float16 is read. */
 function float16Bits(): Uint32Array<ArrayBuffer> {
   return (float16Table ??= makeFloat16Table());
 }

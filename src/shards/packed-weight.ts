@@ -6,7 +6,7 @@
 import { availableParallelism } from "node:os";
 import { native, type FloatMatrix, type PackTarget } from "../collective/native.ts";
 import { DATA_TYPE_BYTES, type Packing, type Weight, type WeightSource } from "../model/graph.ts";
-import { countPackedBytes, packedLayoutOf } from "../model/packed-layout.ts";
+import { boundOf, countPackedBytes, packedLayoutOf } from "../model/packed-layout.ts";
 import { divideOutputs, findStoredBlocks, type StoredBlocks } from "../model/stored-blocks.ts";
 import { layOut, type LeafSource } from "./segments.ts";
 import { takeApart } from "./stored-blocks.ts";
@@ -49,7 +49,7 @@ export function packWeight(weight: PackedWeight, mapFile: MapFile): Uint8Array {
     for (let begin = 0; begin < part.numOutputs; begin += rowsAtOnce) {
       const numOutputs = Math.min(rowsAtOnce, part.numOutputs - begin);
       const target = { layout, packed, firstOutput, numOutputs, numThreads: availableParallelism() };
-      if (blocks !== undefined) packStoredRows(target, weight, { blocks, begin }, mapFile);
+      if (blocks !== undefined) packStoredRows(target, weight, { blocks, begin, numInputs }, mapFile);
       else
         packRows(
           target,
@@ -109,33 +109,36 @@ function transpose(data: Uint8Array, numRows: number, numColumns: number): Uint8
 
 /** A scale per output, from its largest value over all inputs. */
 function packRowsInt8(target: PackTarget, { inputs }: Packing, rows: SourceRows): void {
+  native().packInt8({ ...target, source: takeColumns(rows, inputs), maxima: findMaxima(rows, target) });
+}
+
+/** The largest magnitude of each row, over all inputs. */
+function findMaxima(rows: SourceRows, { numThreads }: PackTarget): Float32Array {
   const { data, dataType, numOutputs: numRows, numInputs } = rows;
-  const { numThreads } = target;
   const maxima = new Float32Array(numRows);
-  native().absoluteMaxima({
-    source: { data, dataType, numColumns: numInputs, rowStride: numInputs },
-    numRows,
-    maxima,
-    numThreads,
-  });
-  native().packInt8({ ...target, source: takeColumns(rows, inputs), maxima });
+  const source = { data, dataType, numColumns: numInputs, rowStride: numInputs };
+  native().absoluteMaxima({ source, numRows, maxima, numThreads });
+  return maxima;
 }
 
 /** A scale per block, from all of its inputs. */
-function packRowsInt4(target: PackTarget, { blockSize, inputs }: Packing, rows: SourceRows): void {
+function packRowsInt4(target: PackTarget, { blockSize, inputs, hasMinima = false }: Packing, rows: SourceRows): void {
   const { begin, end } = inputs[0] ?? { begin: 0, end: 0 };
   const whole = {
     begin: Math.floor(begin / blockSize) * blockSize,
     end: Math.min(Math.ceil(end / blockSize) * blockSize, rows.numInputs),
   };
-  native().packInt4({ ...target, source: takeColumns(rows, [whole]) });
+  // A value is at most 8 scales, and 15 of them count where there are minima.
+  const margin = hasMinima ? 4 : 2;
+  const bounds = findMaxima(rows, target).map((maximum) => boundOf(margin * maximum, rows.numInputs));
+  native().packInt4({ ...target, source: takeColumns(rows, [whole]), bounds });
 }
 
 /** The file's own blocks, of which the first and the last may be cut. */
 function packStoredRows(
   target: PackTarget,
   { name, packing }: PackedWeight,
-  { blocks, begin }: { readonly blocks: StoredBlocks; readonly begin: number },
+  { blocks, begin, numInputs }: { readonly blocks: StoredBlocks; readonly begin: number; readonly numInputs: number },
   mapFile: MapFile,
 ): void {
   const { numOutputs: numRows } = target;
@@ -145,7 +148,8 @@ function packStoredRows(
   const firstBlock = Math.floor(inputs.begin / packing.blockSize);
   const numBlocks = Math.ceil(inputs.end / packing.blockSize) - firstBlock;
   const parts = takeApart(data, blocks.blockType, { numRows, firstBlock, numBlocks });
-  native().packInt4Values({ ...target, ...parts });
+  const bounds = parts.largest.map((largest) => boundOf(largest, numInputs));
+  native().packInt4Values({ ...target, ...parts, bounds });
 }
 
 /** Some inputs of the rows; a single stretch of them is no copy. */

@@ -5,8 +5,8 @@
  */
 import { BLOCK_LAYOUTS } from "../model/graph.ts";
 import { STORED_BLOCK_SIZE, type StoredBlockType } from "../model/stored-blocks.ts";
-import { readFloat16, scaleOfGroup } from "./blocks.ts";
-import { nearestFloat16 } from "./convert.ts";
+import { scaleOfGroup } from "./blocks.ts";
+import { float16Value, nearestFloat16 } from "./convert.ts";
 
 /** What packInt4Values takes. */
 export interface BlockParts {
@@ -17,17 +17,17 @@ export interface BlockParts {
   readonly scales: Uint8Array;
   /** float16 [rows, blocks] */
   readonly minima: Uint8Array;
+  /** [rows]: the largest of all numbers of the whole row, its minima and 15 times its scales, without their signs. */
+  readonly largest: Float32Array;
 }
 
-/** The same, to be written; scales and minima as float16 bits. */
-interface OpenParts {
-  readonly values: Uint8Array;
-  readonly scales: Uint16Array;
-  readonly minima: Uint16Array;
+/** How a stored block is read: group `group` of the one at byte `at` of the rows. */
+interface BlockReader {
+  /** Writes scale and minimum, float16 bits. */
+  readonly scale: (rows: Uint8Array, at: number, group: number, halves: Uint16Array) => void;
+  /** Writes 32 values from `to` on. */
+  readonly values: (rows: Uint8Array, at: number, group: number, values: Uint8Array, to: number) => void;
 }
-
-/** Writes part `group` of the stored block at byte `at` as block `to` of the parts. */
-type ReadBlock = (rows: Uint8Array, at: number, group: number, parts: OpenParts, to: number) => void;
 
 /**
  * Blocks [firstBlock, firstBlock + numBlocks) of 32 inputs of every row.
@@ -39,20 +39,30 @@ export function takeApart(
   { numRows, firstBlock, numBlocks }: { numRows: number; firstBlock: number; numBlocks: number },
 ): BlockParts {
   const { elements, bytes } = BLOCK_LAYOUTS[blockType];
+  const reader = READERS[blockType];
   const groups = elements / STORED_BLOCK_SIZE;
   const rowBytes = numRows === 0 ? 0 : rows.byteLength / numRows;
   const numColumns = numBlocks * STORED_BLOCK_SIZE;
   const values = new Uint8Array(numRows * numColumns);
   const [scales, minima] = [new Uint16Array(numRows * numBlocks), new Uint16Array(numRows * numBlocks)];
-  const parts = { values, scales, minima };
+  const largest = new Float32Array(numRows);
+  const halves = new Uint16Array(2);
   for (let row = 0; row < numRows; row += 1) {
-    for (let block = 0; block < numBlocks; block += 1) {
-      const group = (firstBlock + block) % groups;
-      const at = row * rowBytes + ((firstBlock + block - group) / groups) * bytes;
-      READ[blockType](rows, at, group, parts, row * numBlocks + block);
+    for (let block = 0; block < (rowBytes / bytes) * groups; block += 1) {
+      const group = block % groups;
+      const at = row * rowBytes + ((block - group) / groups) * bytes;
+      reader.scale(rows, at, group, halves);
+      const [scale, minimum] = [float16Value(halves[0]!), float16Value(halves[1]!)];
+      const most = Math.max(Math.abs(15 * scale), Math.abs(minimum), Math.abs(15 * scale + minimum));
+      if (most > largest[row]!) largest[row] = most;
+      if (block < firstBlock || block >= firstBlock + numBlocks) continue;
+      const to = row * numBlocks + block - firstBlock;
+      scales[to] = halves[0]!;
+      minima[to] = halves[1]!;
+      reader.values(rows, at, group, values, to * STORED_BLOCK_SIZE);
     }
   }
-  return { values, numColumns, scales: new Uint8Array(scales.buffer), minima: new Uint8Array(minima.buffer) };
+  return { values, numColumns, scales: new Uint8Array(scales.buffer), minima: new Uint8Array(minima.buffer), largest };
 }
 
 const HALF = STORED_BLOCK_SIZE / 2;
@@ -66,26 +76,34 @@ function readHalves(rows: Uint8Array, from: number, values: Uint8Array, to: numb
   }
 }
 
-const READ: Readonly<Record<StoredBlockType, ReadBlock>> = {
-  Q4_0(rows, at, _, { values, scales, minima }, to) {
-    scales[to] = rows[at]! | (rows[at + 1]! << 8);
-    minima[to] = nearestFloat16(-8 * readFloat16(rows, at));
-    readHalves(rows, at + 2, values, to * STORED_BLOCK_SIZE);
+const readBits = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8);
+
+const READERS: Readonly<Record<StoredBlockType, BlockReader>> = {
+  Q4_0: {
+    scale(rows, at, _, halves) {
+      halves[0] = readBits(rows, at);
+      halves[1] = nearestFloat16(-8 * float16Value(halves[0]));
+    },
+    values: (rows, at, _, values, to) => readHalves(rows, at + 2, values, to),
   },
-  Q4_1(rows, at, _, { values, scales, minima }, to) {
-    scales[to] = rows[at]! | (rows[at + 1]! << 8);
-    minima[to] = rows[at + 2]! | (rows[at + 3]! << 8);
-    readHalves(rows, at + 4, values, to * STORED_BLOCK_SIZE);
+  Q4_1: {
+    scale(rows, at, _, halves) {
+      halves[0] = readBits(rows, at);
+      halves[1] = readBits(rows, at + 2);
+    },
+    values: (rows, at, _, values, to) => readHalves(rows, at + 4, values, to),
   },
-  /** Two groups share 32 bytes, one in their low halves, one in their high halves. */
-  Q4_K(rows, at, group, { values, scales, minima }, to) {
-    const { scale, minimum } = scaleOfGroup(rows, at, group);
-    scales[to] = nearestFloat16(scale);
-    minima[to] = nearestFloat16(-minimum);
-    const from = at + 16 + STORED_BLOCK_SIZE * (group >> 1);
-    const shift = 4 * (group & 1);
-    for (let i = 0; i < STORED_BLOCK_SIZE; i += 1) {
-      values[to * STORED_BLOCK_SIZE + i] = (rows[from + i]! >> shift) & 15;
-    }
+  Q4_K: {
+    scale(rows, at, group, halves) {
+      const { scale, minimum } = scaleOfGroup(rows, at, group);
+      halves[0] = nearestFloat16(scale);
+      halves[1] = nearestFloat16(-minimum);
+    },
+    /** Two groups share 32 bytes, one in their low halves, one in their high halves. */
+    values(rows, at, group, values, to) {
+      const from = at + 16 + STORED_BLOCK_SIZE * (group >> 1);
+      const shift = 4 * (group & 1);
+      for (let i = 0; i < STORED_BLOCK_SIZE; i += 1) values[to + i] = (rows[from + i]! >> shift) & 15;
+    },
   },
 };

@@ -30,6 +30,14 @@ inline FloatMatrix MatrixOf(const Floats& floats, size_t num_columns, size_t row
 
 inline OwnThreads two_threads(2);
 
+// What packing 4 bits takes, above 15 times every scale of these tests.
+constexpr float kBound = 32;
+inline Floats BoundsOf(size_t num_outputs) { return Floats(num_outputs, kBound); }
+
+inline void PackAsInt4(const PackTarget& target, const FloatMatrix& source) {
+  PackInt4(target, source, BoundsOf(target.num_outputs).data(), &two_threads);
+}
+
 // Runs the product with every instruction set that this CPU has: all must write the same bits to `out`.
 template <typename AnyProduct, typename Number>
 void MultiplyWithAll(const AnyProduct& product, std::vector<Number>* out) {

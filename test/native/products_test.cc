@@ -78,11 +78,23 @@ struct Int4Reference {
   std::vector<uint8_t> Pack() const {
     std::vector<uint8_t> packed(layout.num_bytes(), 0xee);
     const PackTarget target = {layout, packed.data(), 0, layout.out_features};
+    const auto* scale_bytes = reinterpret_cast<const uint8_t*>(scales.data());
     const auto* minima_bytes = layout.has_minimum ? reinterpret_cast<const uint8_t*>(minima.data()) : nullptr;
-    PackInt4Values(target,
-                   {values.data(), num_columns, reinterpret_cast<const uint8_t*>(scales.data()), minima_bytes},
-                   &two_threads);
+    const Floats bounds = BoundsOf(layout.out_features);
+    PackInt4Values(target, {values.data(), num_columns, scale_bytes, minima_bytes, bounds.data()}, &two_threads);
     return packed;
+  }
+
+  // The inputs from `first` on, where a block begins, as far as the layout has them.
+  Int4Reference Part(const PackedLayout& part, size_t first) const {
+    Int4Reference result(part, 0);
+    for (size_t n = 0; n < part.out_features; ++n) {
+      std::copy_n(&values[n * num_columns + first], part.in_features, &result.values[n * part.in_features]);
+      const size_t from = n * layout.num_blocks() + first / layout.block_size;
+      std::copy_n(&scales[from], part.num_blocks(), &result.scales[n * part.num_blocks()]);
+      std::copy_n(&minima[from], part.num_blocks(), &result.minima[n * part.num_blocks()]);
+    }
+    return result;
   }
 
   double Weight(size_t n, size_t column) const {
@@ -117,7 +129,11 @@ void CheckInt4(const PackedLayout& layout, size_t num_rows) {
     for (size_t n = 0; n < layout.out_features; ++n) {
       const double expected = reference.Product(x.data() + row * layout.in_features, n);
       const double received = y[row * layout.out_features + n];
-      const double tolerance = 1e-5 * std::sqrt(static_cast<double>(layout.in_features)) * 10;
+      // each block, and each of its minima, may be half a unit off
+      const uint32_t largest = LargestMagnitude(x.data() + row * layout.in_features, layout.in_features);
+      const double unit = SumUnit(RowBound(largest)) * kBound;
+      const double num_roundings = static_cast<double>(layout.padded_inputs() / kRowBlock) * (layout.has_minimum ? 2 : 1);
+      const double tolerance = unit / 2 * num_roundings + 1e-6 * std::fabs(expected);
       if (!(std::fabs(received - expected) <= tolerance)) CHECK_EQUAL(received, expected);
     }
   }
@@ -222,6 +238,39 @@ TEST("8 bits: parts of the inputs, each with the counts of the whole row, sum up
   }
 }
 
+TEST("4 bits: parts of the inputs that are whole blocks sum up to the whole product, bit for bit") {
+  constexpr size_t kRows = 5, kOutputs = 37, kInputs = 200;
+  const Floats x = RandomActivations(kRows, kInputs, 17);
+  for (const bool has_minimum : {false, true}) {
+    const PackedLayout whole = {4, kOutputs, kInputs, 32, has_minimum, 0};
+    const Int4Reference reference(whole, 18);
+    const Floats expected = MultiplyFloats(whole, reference.Pack(), x, kRows);
+    std::vector<int32_t> octaves(kRows * kOctaves);
+    for (size_t row = 0; row < kRows; ++row) CountOctaves(&x[row * kInputs], kInputs, &octaves[row * kOctaves]);
+    for (const std::vector<size_t>& cuts : {std::vector<size_t>{0, 200}, {0, 96, 200}, {0, 32, 64, 160, 200}}) {
+      std::vector<int32_t> total(kRows * kOutputs);
+      std::vector<uint8_t> packed;
+      PackedLayout layout;
+      for (size_t part = 0; part + 1 < cuts.size(); ++part) {
+        layout = {4, kOutputs, cuts[part + 1] - cuts[part], 32, has_minimum, 0};
+        packed = reference.Part(layout, cuts[part]).Pack();
+        Floats part_x;
+        for (size_t row = 0; row < kRows; ++row) {
+          part_x.insert(part_x.end(), &x[row * kInputs] + cuts[part], &x[row * kInputs] + cuts[part + 1]);
+        }
+        QuantisedRows rows;
+        rows.Quantise(layout, part_x.data(), kRows, octaves.data(), &two_threads);
+        std::vector<int32_t> sums(total.size());
+        MultiplyWithAll(Product{layout, packed.data(), rows, nullptr, sums.data()}, &sums);
+        for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
+      }
+      Floats y(total.size());
+      Rescale(layout, packed.data(), total.data(), octaves.data(), kRows, y.data(), &two_threads);
+      CHECK(y == expected);
+    }
+  }
+}
+
 TEST("a row's product does not depend on the rows beside it, bit for bit") {
   constexpr size_t kRows = 21, kOutputs = 83, kInputs = 160;
   const Floats x = RandomActivations(kRows, kInputs, 7);
@@ -248,7 +297,7 @@ TEST("a row that holds a NaN or an infinity gives NaNs; rows of zeros or of the 
   const PackedLayout int8 = {8, 20, 64};
   const PackedLayout int4 = {4, 20, 64, 32};
   std::vector<uint8_t> packed_int4(int4.num_bytes());
-  PackInt4({int4, packed_int4.data(), 0, 20}, MatrixOf(weights, 64, 64), &two_threads);
+  PackAsInt4({int4, packed_int4.data(), 0, 20}, MatrixOf(weights, 64, 64));
   const auto packed_int8 = PackAsInt8(int8, weights, 64, Int8Reference(weights, 20, 64).maxima);
   for (const auto& [layout, packed] : {std::pair(int8, packed_int8), std::pair(int4, packed_int4)}) {
     for (const float odd : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {

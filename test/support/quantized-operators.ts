@@ -1,6 +1,7 @@
 /**
  * Quantised products in plain TypeScript, float64: matrices are rounded as native/kernels round them, with the scales of whole
- * rows or blocks, products of 8 bits are integers, and their rows have native/kernels/octaves.h's steps. Written for the proof that a cut changes nothing, not for its last bits.
+ * rows or blocks, products of 8 bits are integers, and their rows have native/kernels/octaves.h's steps; products of 4 bits are left
+ * as they are. Written for the proof that a cut changes nothing, not for its last bits.
  */
 import type { GraphNode, Packing } from "../../src/model/graph.ts";
 import type { Operator } from "./operators.ts";
@@ -84,8 +85,9 @@ function stepsOf(octaves: Tensor): readonly number[] {
 }
 
 function rescale(sums: Tensor, steps: readonly number[], { scales }: Tensor): Tensor {
+  if (scales === undefined) return sums;
   const width = sums.shape.at(-1)!;
-  const scaled = sums.data.map((sum, i) => sum * steps[Math.floor(i / width)]! * scales![i % width]!);
+  const scaled = sums.data.map((sum, i) => sum * steps[Math.floor(i / width)]! * scales[i % width]!);
   return { shape: sums.shape, data: scaled };
 }
 
@@ -93,7 +95,7 @@ export const QUANTIZED_OPERATORS: Readonly<Record<string, Operator>> = {
   QuantizedMatMul: ([x, w], node) => {
     const steps = stepsOf(countOctaves(x!));
     const product = multiply(x!, w!, steps, node);
-    return [w!.scales === undefined ? product : rescale(product, steps, w!)];
+    return [rescale(product, steps, w!)];
   },
   RowOctaves: ([x]) => [countOctaves(x!)],
   IntegerMatMul: ([x, octaves, w], node) => [multiply(x!, w!, stepsOf(octaves!), node)],

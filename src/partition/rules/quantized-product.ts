@@ -2,10 +2,12 @@
  * Products with a packed matrix. The scales of its weights are those of the whole matrix; what a cut of the inputs may change is
  * the rounding of the activations.
  *
- *     8 bits   one scale per row of x, which follows from how many of its values lie in each octave: the ranks add up these
- *              counts, then integer products, and scale the sum. Integer sums have no order, so the result has the same bits for
- *              every worldSize.
- *     4 bits   a scale per block of 32 inputs: cut between blocks every rank rounds as one would. Only the float sum is another.
+ * The ranks add up how many of a row's values lie in each octave, from which the unit of the row's sums follows, then integer sums in
+ * that unit, and scale the result. Integer sums have no order, so the result has the same bits for every worldSize.
+ *
+ *     8 bits   activations are rounded to the row's unit: any cut will do
+ *     4 bits   activations have a scale per block of 32 inputs, so the cut goes between blocks where it can; only where it goes through
+ *              a block (heads of 24 or 80) the last bits may be others
  */
 import { axisSize, blocks, type Cut } from "../cut.ts";
 import type { PartialLayout } from "../plan.ts";
@@ -21,7 +23,8 @@ const ROW_BLOCK = 32;
 export const quantizedProduct: Rule = (op) => {
   const flow = productWithWeight(op, [1, 0]);
   if (flow.closes === undefined) return flow;
-  return intAttribute(op.node, "bits", 8) === 8 ? inIntegers(op, flow) : inBlocks(op, flow, flow.closes);
+  const inWholeBlocks = intAttribute(op.node, "bits", 8) === 8 ? flow : inBlocks(op, flow, flow.closes);
+  return inIntegers(op, inWholeBlocks);
 };
 
 /** x Shard(last) -> octaves {sum}, sums {sum} -> y Replicate */

@@ -157,7 +157,8 @@ describe("QuantizedMatMul", () => {
     } as const;
     const packed = new Uint8Array(native().packedWeightBytes(layout));
     const source = { data: bytesOf(WEIGHT), dataType: "float32", numColumns: IN, rowStride: IN } as const;
-    native().packInt4({ layout, packed, firstOutput: 0, numOutputs: OUT, numThreads: 2, source });
+    const bounds = new Float32Array(OUT).fill(4);
+    native().packInt4({ layout, packed, firstOutput: 0, numOutputs: OUT, numThreads: 2, source, bounds });
     const y = await multiply(layout, packed, X, [2, 3, IN]);
     expect(relativeError(y, exactProduct(X, WEIGHT, IN, OUT))).toBeLessThan(0.1);
   });
@@ -171,6 +172,7 @@ describe("QuantizedMatMul", () => {
       ...{ layout, packed, firstOutput: 0, numOutputs: 3, numThreads: 1, values, numColumns: 64 },
       scales: bytesOf(Uint16Array.from([half, one, half, one, half, one])),
       minima: bytesOf(new Uint16Array(6).fill(minusTwo)),
+      bounds: new Float32Array(3).fill(16),
     });
     const weight = Array.from(values, (q, i) => q * (i % 64 < 32 ? 0.5 : 1) - 2);
     // whole numbers whose largest per 32 is 127 are their own int8 values

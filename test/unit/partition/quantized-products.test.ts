@@ -61,7 +61,7 @@ test("int4: whole blocks of 32 inputs where the cut can be made of them", () => 
     kind: "Shard",
     runs: [[{ begin: 0, end: 64 }], [{ begin: 64, end: 96 }], [{ begin: 96, end: 100 }]],
   });
-  expect(describeCollectives(plan)).toEqual([`allReduce float32 [B,S,${D}] down`]);
+  expect(describeCollectives(plan)).toEqual(["allReduce int32 [B,S,64] down", `allReduce int32 [B,S,${D}] down`]);
 });
 
 test("int4: heads of 24 cut blocks", () => {

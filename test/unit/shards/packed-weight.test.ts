@@ -1,7 +1,7 @@
 /** Packing by parts: outputs and inputs of a matrix, in any stored type and layout, are packed as the whole matrix is. */
 import { describe, expect, test } from "@jest/globals";
 import type { Packing, Weight } from "../../../src/model/graph.ts";
-import { packedLayoutOf, takeFromWeight } from "../../../src/model/packed-layout.ts";
+import { boundOf, packedLayoutOf, takeFromWeight } from "../../../src/model/packed-layout.ts";
 import { isPacked, packWeight } from "../../../src/shards/packed-weight.ts";
 import { readFileRange } from "./support.ts";
 
@@ -50,11 +50,11 @@ describe.each([FLOAT32, INT8, INT4])("$bits bits", (packing) => {
     expect(pack(part)).toEqual(whole.subarray(tileBytes, 2 * tileBytes));
   });
 
-  test("no inputs leave the scales of 8 bits, and nothing of 4", () => {
+  test("no inputs leave the scales of 8 bits and the bounds of 4", () => {
     const part = takeFromWeight(matrix(packing), 1, []);
     const packed = pack(part);
-    expect(packed.byteLength).toBe(packing.bits === 8 ? 3 * 64 : 0);
-    if (packing.bits === 8) expect(packed.subarray(0, 64)).toEqual(whole.subarray(0, 64));
+    expect(packed.byteLength).toBe(packing.bits === 32 ? 0 : 3 * 64);
+    if (packing.bits !== 32) expect(packed.subarray(0, 64)).toEqual(whole.subarray(0, 64));
   });
 });
 
@@ -94,7 +94,8 @@ test("inputs of 8 bits in several stretches have the scales of whole rows", () =
 
 /** The scales of 4 bits: float16 [blocks][16] at the beginning of a tile. */
 function scalesInt4(packed: Uint8Array, numBlocks: number): Uint16Array {
-  return new Uint16Array(packed.slice(0, numBlocks * 32).buffer);
+  const boundBytes = 64;
+  return new Uint16Array(packed.slice(boundBytes, boundBytes + numBlocks * 32).buffer);
 }
 
 test("a cut inside a block of 4 bits keeps the block's scale", () => {
@@ -109,4 +110,16 @@ test("a cut inside a block of 4 bits keeps the block's scale", () => {
     const [first, last] = [Math.floor(begin / 32), Math.ceil(end / 32)];
     expect(scalesInt4(pack(part), last - first)).toEqual(whole.subarray(first * 16, last * 16));
   }
+});
+
+test.each([
+  [1, 200, 1],
+  [1.5, 200, 2],
+  [0.3, 8192, 0.5],
+  [0.5, 8192, 0.5],
+  [0.5, 8193, 1],
+  [3, 20000, 8],
+  [0, 200, 1],
+])("the bound of an output whose largest number is %p, of %p inputs: %p", (largest, numInputs, bound) => {
+  expect(boundOf(largest, numInputs)).toBe(bound);
 });

@@ -45,14 +45,15 @@ function unpack(weight: Weight): number[] {
   const { outFeatures, inFeatures, inOffset, hasMinimum } = layout;
   const packed = makeWeight(weight, readFileRange);
   const numBlocks = Math.ceil((inOffset + inFeatures) / 32);
+  const boundBytes = 64;
   const headBytes = Math.ceil((numBlocks * 32) / 64) * 64;
-  const groups = headBytes * (hasMinimum ? 2 : 1);
+  const groups = boundBytes + headBytes * (hasMinimum ? 2 : 1);
   const tileBytes = groups + numBlocks * 32 * 8;
   const half = (at: number): number => readHalf(packed[at]! | (packed[at + 1]! << 8));
   return Array.from({ length: outFeatures * inFeatures }, (_, i) => {
     const [n, k] = [Math.floor(i / inFeatures), inOffset + (i % inFeatures)];
     const tile = Math.floor(n / 16) * tileBytes;
-    const block = tile + (Math.floor(k / 32) * 16 + (n % 16)) * 2;
+    const block = tile + boundBytes + (Math.floor(k / 32) * 16 + (n % 16)) * 2;
     const pair = packed[tile + groups + Math.floor(k / 8) * 64 + (n % 16) * 4 + (k % 4)]!;
     const scale = half(block);
     return scale * (k % 8 < 4 ? pair & 15 : pair >> 4) + (hasMinimum ? half(block + headBytes) : -8 * scale);
