@@ -29,7 +29,6 @@
         "kernels/octaves.cc",
         "kernels/rounding.cc",
         "kernels/quantised_rows.cc",
-        "kernels/block_scale.cc",
         "kernels/pack.cc",
         "kernels/gates.cc",
         "kernels/largest.cc",

@@ -7,7 +7,6 @@
 
 #include "../common/half.h"
 #include "../common/instruction_sets.h"
-#include "block_scale.h"
 #include "quantised_rows.h"
 
 namespace shardrun {
@@ -58,6 +57,15 @@ void QuantiseValues(const float* x, size_t count, float factor, int zero, int le
     value = value < least ? least : value;
     out[i] = static_cast<uint8_t>(value > most ? most : value);
   }
+}
+
+// The value of largest magnitude, with its sign.
+float Furthest(const float* x, size_t count) {
+  const float maximum = AbsoluteMaximum(x, count);
+  for (size_t i = 0; i < count; ++i) {
+    if (x[i] == -maximum) return -maximum;  // of two, the negative one: it has one step more
+  }
+  return maximum;
 }
 
 // Calls pack(row, scratch) for every row, tile by tile on the threads.
@@ -153,7 +161,7 @@ void PackInt4(const PackTarget& target, const FloatMatrix& source, const float* 
     for (size_t block = 0; block < layout.num_blocks(); ++block) {
       const size_t first = std::min(source.num_columns, block * layout.block_size);
       const size_t count = std::min(layout.block_size, source.num_columns - first);
-      const uint16_t half = ChooseScale(floats + first, count);
+      const uint16_t half = Float16::Store(Furthest(floats + first, count) / -8);
       const float scale = Float16::Load(half);
       const float factor = scale == 0 || !std::isfinite(1 / scale) ? 0 : 1 / scale;
       QuantiseValues(floats + first, count, factor, 8, 0, 15, values + first);

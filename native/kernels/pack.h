@@ -39,9 +39,10 @@ void PackInt8(const PackTarget& target, const FloatMatrix& source, const float* 
 // 32 bits: the floats as they are. source: [num_outputs, in_features]
 void PackFloat32(const PackTarget& target, const FloatMatrix& source, Threads* threads);
 
-// 4 bits, quantised here, each block with the scale that loses little (block_scale.h).
-// source: [num_outputs, columns], whole blocks: it begins with the in_offset inputs of the first block that are not
-// this rank's, and ends with the end of the last block or of the weight. bounds: [num_outputs], packed_weight.h
+// 4 bits, quantised here: per block scale = its value of largest magnitude / -8, rounded to float16, so that this
+// value becomes q = 0. source: [num_outputs, columns], whole blocks: it begins with the in_offset inputs of the first
+// block that are not this rank's, and ends with the end of the last block or of the weight.
+// bounds: [num_outputs], packed_weight.h
 void PackInt4(const PackTarget& target, const FloatMatrix& source, const float* bounds, Threads* threads);
 
 // 4 bits, quantised elsewhere (GGUF). values: [num_outputs, num_columns] 0 .. 15, from the beginning of the first

@@ -15,7 +15,7 @@ import { makeWeight } from "./make-weight.ts";
 import type { MapFile } from "./weight.ts";
 
 /** Of the bytes that conversions give and of how they lie in the file; another number makes every entry again. */
-const FORMAT = 2;
+const FORMAT = 1;
 const FILE = "weights.bin";
 /** A cache line, and the widest vector. */
 const ALIGNMENT = 64;
