@@ -1,5 +1,5 @@
 /**
- * The two sums over ranks of an int8 product, each one node with its neighbour: what is small is exchanged without nodes of its
+ * The two sums over ranks of a quantised product, each one node with its neighbour: what is small is exchanged without nodes of its
  * own. A pass over one rank's graph, after the cut, whose rules know the parts (partition/rules/quantized-product.ts).
  *
  *     RowOctaves(x) -> AllReduce                 ->   AllReduceOctaves(x)

@@ -267,7 +267,9 @@ describe("summary, plan and info", () => {
     const args = ["plan", "-np", "2", "--config", "llama-7b", "--compute-type", "int4"];
     const { exitCode, stdout, stderr } = await runShardrun(args, { environment: { SHARDRUN_CACHE: "/no/such/cache" } });
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
-    expect(stdout).toMatch(/^0-31 +o_proj +\[4096, 4096\] +Shard\(1\) rowParallel +allReduce \[B, S, 4096\] /m);
+    expect(stdout).toMatch(
+      /^0-31 +o_proj +\[4096, 4096\] +Shard\(1\) rowParallel +allReduce int32 \[B, S, 64\], allReduce int32 \[B, S, 4096\] /m,
+    );
   });
 
   test("info says what would be used", async () => {
