@@ -137,9 +137,8 @@ function describePorts(links: readonly Link[]): Finding[] {
 
 /** @param root the host whose model it is, from which ranks elsewhere fetch what they lack; undefined: this is it */
 function describeModel({ model }: Known, root: HostReport | undefined, directory: string): Finding {
-  const fetched = root && `its ranks fetch what they need from ${root.name}`;
   if ("failure" in model) {
-    return fetched === undefined
+    return root === undefined
       ? {
           subject: "model",
           verdict: "wrong",
@@ -149,14 +148,18 @@ function describeModel({ model }: Known, root: HostReport | undefined, directory
       : {
           subject: "model",
           verdict: "note",
-          text: `${model.failure} Its ranks fetch what they need from ${root!.name}`,
+          text: `${model.failure} Its ranks fetch what they need from ${root.name}`,
         };
   }
   const expected = root?.known!.model;
   const difference = expected !== undefined && "files" in expected ? describeDifference(expected, model) : undefined;
-  return difference === undefined || fetched === undefined
+  return difference === undefined || root === undefined
     ? { subject: "model", verdict: "ok", text: `${directory}, ${count(model.files.length, "file")}` }
-    : { subject: "model", verdict: "note", text: `another than on ${root!.name} (${difference}): ${fetched}` };
+    : {
+        subject: "model",
+        verdict: "note",
+        text: `another than on ${root.name} (${difference}): its ranks fetch what they need from ${root.name}`,
+      };
 }
 
 function count(number: number, what: string): string {

@@ -220,7 +220,7 @@ describeWithCluster("check", () => {
     await on("hostb", `umount ${model}`);
     for (const { exitCode, last } of [missing, other])
       expect([exitCode, last]).toEqual([0, "All 3 hosts can take part."]);
-    expect(missing.stdout).toMatch(/^ {2}model +note +.+: its ranks fetch what they need from hosta$/m);
+    expect(missing.stdout).toMatch(/^ {2}model +note +.+\. Its ranks fetch what they need from hosta$/m);
     expect(other.stdout).toMatch(
       /^ {2}model +note +another than on hosta \(\S+ has fingerprint \w+ instead of \w+\): its ranks fetch what they need from hosta$/m,
     );
