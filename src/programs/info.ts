@@ -1,4 +1,4 @@
-/** `shardrun info`: versions, cores, threads, devices, transports and algorithms: what would be used here, and why. */
+/** `shardrun info`: versions, compute types, cores, threads, devices, transports and algorithms: what would be used here, and why. */
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, hostname, totalmem } from "node:os";
@@ -6,13 +6,15 @@ import { native } from "../collective/native.ts";
 import { findRuntimeLibrary } from "../collective/runtime-library.ts";
 import { readEnvironment } from "../environment.ts";
 import { resolveIntraThreads } from "../execute/threads.ts";
+import { COMPUTE_TYPES } from "../model/compute-type.ts";
 import type { Program } from "./options.ts";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 
 export const info: Program = {
   name: "info",
-  describe: "Prints versions, cores, threads, devices, transports and algorithms: what would be used here, and why.",
+  describe:
+    "Prints versions, compute types, cores, threads, devices, transports and algorithms: what would be used here, and why.",
   options: {},
   examples: [["$0 info", "before anything else goes wrong"]],
   runsOnRanks: false,
@@ -40,6 +42,7 @@ function describeVersions(): Row[] {
     ["node", `${process.version} (${process.platform} ${process.arch})`],
     ["onnxruntime", `${native().openRuntime(library)} (${library})`],
     ["kernels", describeKernels()],
+    ["compute types", `${COMPUTE_TYPES.join(", ")}; default is float32`],
   ];
 }
 

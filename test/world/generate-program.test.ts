@@ -280,13 +280,14 @@ describe("summary, plan and info", () => {
         .trimEnd()
         .split("\n")
         .filter((line) => !line.startsWith(" ")) // the line before goes on
-        .map((line) => /^(\S+) +(.+)$/.exec(line)!.slice(1) as [string, string]),
+        .map((line) => /^(\S+(?: \S+)*?) {2,}(.+)$/.exec(line)!.slice(1) as [string, string]),
     );
     expect([...rows.keys()]).toEqual([
       "shardrun",
       "node",
       "onnxruntime",
       "kernels",
+      "compute types",
       "host",
       "cores",
       "threads",
