@@ -5,6 +5,7 @@
 
 #include "../common/half.h"
 #include "../common/instruction_sets.h"
+#include "rounding.h"
 
 namespace shardrun {
 
@@ -19,8 +20,7 @@ SHARDRUN_INLINE float Exponential(float x) {
   constexpr float kLog2E = 1.44269504F;
   constexpr float kLn2High = 0.693359375F;
   constexpr float kLn2Low = -2.12194440e-4F;
-  constexpr float kShift = 12582912.0F;  // 1.5 * 2^23: a sum with it has no room for a fraction
-  const float n = (x * kLog2E + kShift) - kShift;
+  const float n = (x * kLog2E + kRoundingShift) - kRoundingShift;
   const float r = (x - n * kLn2High) - n * kLn2Low;
   float series = 1.0F / 5040;
   series = series * r + 1.0F / 720;

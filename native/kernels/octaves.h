@@ -1,4 +1,5 @@
-// How the values of a row are spread over the powers of two, and the step in which an int8 product rounds them.
+// How the values of a row are spread over the powers of two, and what follows from that: the step in which a product of
+// 8 bits rounds them, and the bound from which a product of 4 bits has the unit of its sums (products.h).
 //
 // Some features of a model are a hundred times as large as the rest, so a step that lets the largest value fit into 8
 // bits rounds all others coarsely. Here the step lets all but the largest 1/32 of the row's values fit; what does not

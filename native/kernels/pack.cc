@@ -44,16 +44,15 @@ void ReadRow(const FloatMatrix& source, size_t row, float* out) {
 // Rounds x * factor to the nearest, ties to even, adds `zero`, and keeps to [least, most].
 SHARDRUN_PER_INSTRUCTION_SET
 void QuantiseValues(const float* x, size_t count, float factor, int zero, int least, int most, uint8_t* out) {
-  constexpr float kShift = 12582912.0F;  // see rounding.cc
-  constexpr float kFurthest = 1000;      // beyond every value, and no further than what can be shifted
+  constexpr float kFurthest = 1000;  // beyond every value, and no further than what can be shifted
   for (size_t i = 0; i < count; ++i) {
     float scaled = x[i] * factor;
     scaled = scaled < -kFurthest ? -kFurthest : scaled;
     scaled = scaled < kFurthest ? scaled : kFurthest;
-    const float shifted = scaled + kShift;
+    const float shifted = scaled + kRoundingShift;
     uint32_t bits;
     std::memcpy(&bits, &shifted, sizeof(bits));
-    int value = static_cast<int>(bits - 0x4b400000) + zero;
+    int value = static_cast<int>(bits - kRoundingShiftBits) + zero;
     value = value < least ? least : value;
     out[i] = static_cast<uint8_t>(value > most ? most : value);
   }

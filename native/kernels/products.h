@@ -55,10 +55,6 @@ void ChooseKernels(const std::string& name);
 void Multiply(const Product& product, Threads* threads);
 void Multiply(const FloatProduct& product, Threads* threads);
 
-// Rounding to a whole number, ties to even, by adding this: the number is then in the lowest bits of the sum.
-inline constexpr float kRoundingShift = 12582912.0F;
-inline constexpr uint32_t kRoundingShiftBits = 0x4b400000;
-
 // y = float(sum) * (row's scale * output's scale), or row's unit * output's bound: the second half of a product.
 // sums, y: [num_rows, out_features]   octaves: [num_rows, kOctaves]
 void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* sums, const int32_t* octaves,

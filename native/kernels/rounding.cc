@@ -23,14 +23,11 @@ uint32_t PlainLargestMagnitude(const float* x, size_t count) {
   return largest;
 }
 
-// Adding 1.5 * 2^23 leaves no room for a fraction: the sum is rounded to a whole number, which its lowest bits are.
 int32_t PlainRound(float x) {
-  constexpr float kShift = 12582912.0F;
-  constexpr int32_t kShiftBits = 0x4b400000;
-  const float shifted = x + kShift;
-  int32_t bits;
+  const float shifted = x + kRoundingShift;
+  uint32_t bits;
   std::memcpy(&bits, &shifted, sizeof(bits));
-  return bits - kShiftBits;
+  return static_cast<int32_t>(bits - kRoundingShiftBits);
 }
 
 int32_t PlainRoundToInt8(const float* x, size_t count, float factor, int8_t* out) {

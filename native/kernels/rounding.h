@@ -8,6 +8,11 @@
 
 namespace shardrun {
 
+// 1.5 * 2^23. A sum with it has no room for a fraction: a number is rounded to a whole one, ties to even, which the
+// lowest bits of the sum are.
+inline constexpr float kRoundingShift = 12582912.0F;
+inline constexpr uint32_t kRoundingShiftBits = 0x4b400000;
+
 // The largest of the bit patterns of x[0 .. count) without their signs: as unsigned integers, the magnitudes of floats
 // are in the order of the floats, and NaNs are above all.
 uint32_t LargestMagnitude(const float* x, size_t count);

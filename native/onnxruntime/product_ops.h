@@ -6,13 +6,13 @@
 //   IntegerMatMul(x [..., K], octaves [..., 64], weight) -> sums int32 [..., N]
 //   AllReduceRescale(sums [..., N], octaves [..., 64], weight, token?) -> (y [..., N], token?)
 //
-// The last three are QuantizedMatMul of 8 bits in parts, for a K that is spread over ranks: how many values of each row
+// The last three are QuantizedMatMul in parts, for a K that is spread over ranks: how many values of each row
 // lie in each octave (kernels/octaves.h), added up over the ranks; then integer products, added up and scaled. The bits
 // of y are those of one rank, as integers have no rounding. Two of them are collectives like AllReduce
 // (collective_ops.h), with its token and its label, so that what is exchanged needs no nodes of its own.
 //
-// Attributes, of all but AllReduceOctaves: bits (32; 8 or 4; 8 for the last two), in_features (K), out_features (N);
-// with 4 bits also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
+// Attributes, of all but AllReduceOctaves: bits (32; 8 or 4 of all but PackedMatMul), in_features (K), out_features
+// (N); with 4 bits also block_size, has_minimum (0 or 1), in_offset. They are a PackedLayout.
 #pragma once
 
 #include <cstdint>

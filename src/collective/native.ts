@@ -325,12 +325,12 @@ export interface NativeAddon {
   packInt8(options: PackTarget & { readonly source: FloatMatrix; readonly maxima: Float32Array }): void;
   /**
    * Quantises to 4 bits without minima, a scale per block. source: [numOutputs, columns], whole blocks: it begins inOffset inputs before
-   * the rank's own and ends where their last block, or the weight, ends.
+   * the rank's own and ends where their last block, or the weight, ends; bounds: [numOutputs], model/packed-layout.ts's boundOf.
    */
   packInt4(options: PackTarget & { readonly source: FloatMatrix; readonly bounds: Float32Array }): void;
   /**
    * Takes 4-bit values as they are. values: [numOutputs, numColumns] 0 to 15, a byte each, from the beginning of the first block to the
-   * last input at least; scales, and minima where the layout has them: float16 [numOutputs, blocks].
+   * last input at least; scales, and minima where the layout has them: float16 [numOutputs, blocks]; bounds as above.
    */
   packInt4Values(
     options: PackTarget & {

@@ -40,8 +40,12 @@ export function expandInto(blocks: Uint8Array, type: BlockType, begin: number, d
 
 const HALF = 16;
 
+export function readFloat16Bits(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8);
+}
+
 function readFloat16(bytes: Uint8Array, at: number): number {
-  return float16Value(bytes[at]! | (bytes[at + 1]! << 8));
+  return float16Value(readFloat16Bits(bytes, at));
 }
 
 /** d, 16 bytes of two 4-bit numbers: the first 16 elements in their low halves, the others in their high halves. */

@@ -49,13 +49,12 @@ export function packWeight(weight: PackedWeight, mapFile: MapFile): Uint8Array {
     for (let begin = 0; begin < part.numOutputs; begin += rowsAtOnce) {
       const numOutputs = Math.min(rowsAtOnce, part.numOutputs - begin);
       const target = { layout, packed, firstOutput, numOutputs, numThreads: availableParallelism() };
-      if (blocks !== undefined) packStoredRows(target, weight, { blocks, begin, numInputs }, mapFile);
-      else
-        packRows(
-          target,
-          packing,
-          readRows({ ...weight, source: part.source }, begin, { numOutputs, numInputs }, mapFile),
-        );
+      if (blocks !== undefined) {
+        packStoredRows(target, weight, { blocks, begin, numInputs }, mapFile);
+      } else {
+        const rows = readRows({ ...weight, source: part.source }, begin, { numOutputs, numInputs }, mapFile);
+        packRows(target, packing, rows);
+      }
       firstOutput += numOutputs;
     }
   }
@@ -122,15 +121,14 @@ function findMaxima(rows: SourceRows, { numThreads }: PackTarget): Float32Array 
 }
 
 /** A scale per block, from all of its inputs. */
-function packRowsInt4(target: PackTarget, { blockSize, inputs, hasMinima = false }: Packing, rows: SourceRows): void {
+function packRowsInt4(target: PackTarget, { blockSize, inputs }: Packing, rows: SourceRows): void {
   const { begin, end } = inputs[0] ?? { begin: 0, end: 0 };
   const whole = {
     begin: Math.floor(begin / blockSize) * blockSize,
     end: Math.min(Math.ceil(end / blockSize) * blockSize, rows.numInputs),
   };
-  // A value is at most 8 scales, and 15 of them count where there are minima.
-  const margin = hasMinima ? 4 : 2;
-  const bounds = findMaxima(rows, target).map((maximum) => boundOf(margin * maximum, rows.numInputs));
+  // The largest value is 8 scales, of which 15 count where there are minima.
+  const bounds = findMaxima(rows, target).map((maximum) => boundOf(2 * maximum, rows.numInputs));
   native().packInt4({ ...target, source: takeColumns(rows, [whole]), bounds });
 }
 

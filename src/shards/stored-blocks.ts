@@ -5,7 +5,7 @@
  */
 import { BLOCK_LAYOUTS } from "../model/graph.ts";
 import { STORED_BLOCK_SIZE, type StoredBlockType } from "../model/stored-blocks.ts";
-import { scaleOfGroup } from "./blocks.ts";
+import { readFloat16Bits, scaleOfGroup } from "./blocks.ts";
 import { float16Value, nearestFloat16 } from "./convert.ts";
 
 /** What packInt4Values takes. */
@@ -76,20 +76,18 @@ function readHalves(rows: Uint8Array, from: number, values: Uint8Array, to: numb
   }
 }
 
-const readBits = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8);
-
 const READERS: Readonly<Record<StoredBlockType, BlockReader>> = {
   Q4_0: {
     scale(rows, at, _, halves) {
-      halves[0] = readBits(rows, at);
+      halves[0] = readFloat16Bits(rows, at);
       halves[1] = nearestFloat16(-8 * float16Value(halves[0]));
     },
     values: (rows, at, _, values, to) => readHalves(rows, at + 2, values, to),
   },
   Q4_1: {
     scale(rows, at, _, halves) {
-      halves[0] = readBits(rows, at);
-      halves[1] = readBits(rows, at + 2);
+      halves[0] = readFloat16Bits(rows, at);
+      halves[1] = readFloat16Bits(rows, at + 2);
     },
     values: (rows, at, _, values, to) => readHalves(rows, at + 4, values, to),
   },

@@ -197,44 +197,57 @@ TEST("4 bits: the product of what is stored, for any shape, block size and offse
   }
 }
 
+// What ranks do with a product whose inputs are spread over them: cuts has where each begins, and the end. Each counts its
+// octaves and multiplies its part, all of it is added up and scaled. part(first, last, &packed) packs inputs [first, last).
+template <typename PackPart>
+Floats MultiplyInParts(const Floats& x, size_t num_rows, size_t num_inputs, const std::vector<size_t>& cuts,
+                       const PackPart& part) {
+  const size_t num_parts = cuts.size() - 1;
+  std::vector<Floats> parts_of_x(num_parts);
+  std::vector<int32_t> octaves(num_rows * kOctaves);
+  for (size_t i = 0; i < num_parts; ++i) {
+    for (size_t row = 0; row < num_rows; ++row) {
+      const float* first = x.data() + row * num_inputs + cuts[i];
+      const size_t count = cuts[i + 1] - cuts[i];
+      parts_of_x[i].insert(parts_of_x[i].end(), first, first + count);
+      int32_t own[kOctaves];
+      CountOctaves(first, count, own);
+      for (size_t octave = 0; octave < kOctaves; ++octave) octaves[row * kOctaves + octave] += own[octave];
+    }
+  }
+  PackedLayout layout;
+  std::vector<uint8_t> packed;
+  std::vector<int32_t> total;
+  for (size_t i = 0; i < num_parts; ++i) {
+    layout = part(cuts[i], cuts[i + 1], &packed);
+    total.resize(num_rows * layout.out_features);
+    QuantisedRows rows;
+    rows.Quantise(layout, parts_of_x[i].data(), num_rows, octaves.data(), &two_threads);
+    std::vector<int32_t> sums(total.size());
+    MultiplyWithAll(Product{layout, packed.data(), rows, nullptr, sums.data()}, &sums);
+    for (size_t place = 0; place < total.size(); ++place) total[place] += sums[place];
+  }
+  Floats y(total.size());
+  Rescale(layout, packed.data(), total.data(), octaves.data(), num_rows, y.data(), &two_threads);
+  return y;
+}
+
 TEST("8 bits: parts of the inputs, each with the counts of the whole row, sum up to the whole product, bit for bit") {
   constexpr size_t kRows = 5, kOutputs = 37, kInputs = 203;
   const Floats weights = RandomFloats(kOutputs * kInputs, 5);
   const Floats x = RandomActivations(kRows, kInputs, 6);
   const Int8Reference reference(weights, kOutputs, kInputs);
   const PackedLayout whole = {8, kOutputs, kInputs};
-  const std::vector<uint8_t> packed_whole = PackAsInt8(whole, weights, kInputs, reference.maxima);
-  const Floats expected = MultiplyFloats(whole, packed_whole, x, kRows);
+  const Floats expected = MultiplyFloats(whole, PackAsInt8(whole, weights, kInputs, reference.maxima), x, kRows);
+  const auto part = [&](size_t first, size_t last, std::vector<uint8_t>* packed) {
+    const PackedLayout layout = {8, kOutputs, last - first};
+    const Floats part_weights(weights.begin() + static_cast<ptrdiff_t>(first), weights.end());
+    *packed = PackAsInt8(layout, part_weights, kInputs, reference.maxima);
+    return layout;
+  };
   for (const std::vector<size_t>& cuts :
        {std::vector<size_t>{0, 203}, {0, 100, 203}, {0, 1, 4, 77, 203}, {0, 64, 64, 203}}) {
-    std::vector<int32_t> octaves(kRows * kOctaves);
-    std::vector<int32_t> total(kRows * kOutputs);
-    std::vector<uint8_t> packed;
-    PackedLayout layout;
-    for (size_t part = 0; part + 1 < cuts.size(); ++part) {
-      for (size_t row = 0; row < kRows; ++row) {
-        int32_t own[kOctaves];
-        CountOctaves(x.data() + row * kInputs + cuts[part], cuts[part + 1] - cuts[part], own);
-        for (size_t i = 0; i < kOctaves; ++i) octaves[row * kOctaves + i] += own[i];
-      }
-    }
-    for (size_t part = 0; part + 1 < cuts.size(); ++part) {
-      layout = {8, kOutputs, cuts[part + 1] - cuts[part]};
-      const Floats part_weights(weights.begin() + static_cast<ptrdiff_t>(cuts[part]), weights.end());
-      packed = PackAsInt8(layout, part_weights, kInputs, reference.maxima);
-      Floats part_x;
-      for (size_t row = 0; row < kRows; ++row) {
-        part_x.insert(part_x.end(), x.data() + row * kInputs + cuts[part], x.data() + row * kInputs + cuts[part + 1]);
-      }
-      QuantisedRows rows;
-      rows.Quantise(layout, part_x.data(), kRows, octaves.data(), &two_threads);
-      std::vector<int32_t> sums(total.size());
-      MultiplyWithAll(Product{layout, packed.data(), rows, nullptr, sums.data()}, &sums);
-      for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
-    }
-    Floats y(total.size());
-    Rescale(layout, packed.data(), total.data(), octaves.data(), kRows, y.data(), &two_threads);
-    CHECK(y == expected);
+    CHECK(MultiplyInParts(x, kRows, kInputs, cuts, part) == expected);
   }
 }
 
@@ -245,28 +258,13 @@ TEST("4 bits: parts of the inputs that are whole blocks sum up to the whole prod
     const PackedLayout whole = {4, kOutputs, kInputs, 32, has_minimum, 0};
     const Int4Reference reference(whole, 18);
     const Floats expected = MultiplyFloats(whole, reference.Pack(), x, kRows);
-    std::vector<int32_t> octaves(kRows * kOctaves);
-    for (size_t row = 0; row < kRows; ++row) CountOctaves(&x[row * kInputs], kInputs, &octaves[row * kOctaves]);
+    const auto part = [&](size_t first, size_t last, std::vector<uint8_t>* packed) {
+      const PackedLayout layout = {4, kOutputs, last - first, 32, has_minimum, 0};
+      *packed = reference.Part(layout, first).Pack();
+      return layout;
+    };
     for (const std::vector<size_t>& cuts : {std::vector<size_t>{0, 200}, {0, 96, 200}, {0, 32, 64, 160, 200}}) {
-      std::vector<int32_t> total(kRows * kOutputs);
-      std::vector<uint8_t> packed;
-      PackedLayout layout;
-      for (size_t part = 0; part + 1 < cuts.size(); ++part) {
-        layout = {4, kOutputs, cuts[part + 1] - cuts[part], 32, has_minimum, 0};
-        packed = reference.Part(layout, cuts[part]).Pack();
-        Floats part_x;
-        for (size_t row = 0; row < kRows; ++row) {
-          part_x.insert(part_x.end(), &x[row * kInputs] + cuts[part], &x[row * kInputs] + cuts[part + 1]);
-        }
-        QuantisedRows rows;
-        rows.Quantise(layout, part_x.data(), kRows, octaves.data(), &two_threads);
-        std::vector<int32_t> sums(total.size());
-        MultiplyWithAll(Product{layout, packed.data(), rows, nullptr, sums.data()}, &sums);
-        for (size_t i = 0; i < total.size(); ++i) total[i] += sums[i];
-      }
-      Floats y(total.size());
-      Rescale(layout, packed.data(), total.data(), octaves.data(), kRows, y.data(), &two_threads);
-      CHECK(y == expected);
+      CHECK(MultiplyInParts(x, kRows, kInputs, cuts, part) == expected);
     }
   }
 }
