@@ -1,6 +1,6 @@
 /**
- * Products in int8 and int4. int8 is exact: every number of ranks and every batch gives the same bits. int4 has the weights of one
- * rank on every number of ranks. Both stay close to float32.
+ * Products in int8 and int4. Both are exact: every number of ranks and every batch gives the same bits, int4 where the ranks' shares
+ * are whole blocks. Both stay close to float32.
  */
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { existsSync } from "node:fs";
@@ -36,6 +36,16 @@ const WRITTEN: Readonly<Record<string, CheckpointOptions>> = {
     config: { ...TINY_GPT2, n_inner: 139, activation_function: "gelu" },
     dtype: "F16",
   },
+  "heads of 32, features that are no whole blocks": {
+    config: {
+      ...TINY_LLAMA,
+      hidden_size: 35,
+      intermediate_size: 253,
+      num_attention_heads: 6,
+      num_key_value_heads: 3,
+      head_dim: 32,
+    },
+  },
   "3 heads over 1 key/value head": { config: { ...TINY_LLAMA, intermediate_size: 139 } },
 };
 const FROM_ELSEWHERE = ["stories260K", "families/llama-bias", "families/gpt2"];
@@ -44,6 +54,7 @@ const NAMES = [
   "demo-stories",
   ...FROM_ELSEWHERE.filter((name) => existsSync(join(SHARED, name))),
 ];
+const IN_WHOLE_BLOCKS = ["heads of 32, features that are no whole blocks"];
 const WORLD_SIZES = [1, 2, 3, 4, 5];
 
 function locate(name: string): string {
@@ -73,22 +84,25 @@ function listCalls(): Call[] {
 const read = (answer: Answer | undefined): unknown[] =>
   outputOf(answer, "generateBatch").map(({ sequencesIds, logits }) => ({ ids: sequencesIds[0], logits: logits[0] }));
 
-describe("int8", () => {
+describe.each([
+  ["int8", NAMES],
+  ["int4", IN_WHOLE_BLOCKS],
+] as const)("%s", (computeType, names) => {
   const answers = new Map<string, readonly Answer[]>();
 
   beforeAll(async () => {
     for (const worldSize of WORLD_SIZES) {
-      const cases = NAMES.map((name): Case => ({
+      const cases = names.map((name): Case => ({
         model: locate(name),
-        load: { computeType: "int8", verify: true, intraThreads: worldSize === 2 ? 2 : 1 },
+        load: { computeType, verify: true, intraThreads: worldSize === 2 ? 2 : 1 },
         calls: listCalls(),
       }));
       const byCase = await answerCases(worldSize, cases);
-      NAMES.forEach((name, index) => answers.set(`${name} x ${worldSize}`, byCase[index]!));
+      names.forEach((name, index) => answers.set(`${name} x ${worldSize}`, byCase[index]!));
     }
   }, 240_000);
 
-  test.each(NAMES.flatMap((name) => WORLD_SIZES.slice(1).map((worldSize) => [name, worldSize] as const)))(
+  test.each(names.flatMap((name) => WORLD_SIZES.slice(1).map((worldSize) => [name, worldSize] as const)))(
     "%s: %i ranks give the bits of one",
     (name, worldSize) => {
       const [alone, sharded] = [1, worldSize].map((size) => answers.get(`${name} x ${size}`)!);
@@ -96,7 +110,7 @@ describe("int8", () => {
     },
   );
 
-  test.each(NAMES)("%s: a prompt has the same bits in every batch", (name) => {
+  test.each(names)("%s: a prompt has the same bits in every batch", (name) => {
     const [batch, first, second, third, mixed] = answers.get(`${name} x 1`)!;
     const alone = [first, second, third].flatMap(read);
     expect(read(batch)).toEqual(alone);
