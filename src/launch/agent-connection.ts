@@ -3,7 +3,7 @@
  * ranks have ended.
  */
 import { InternalError, LaunchError } from "../errors.ts";
-import { decodeContent, encodeFrame, type Frame, FrameReader } from "./frames.ts";
+import { ALIVE_INTERVAL_MS, decodeContent, encodeFrame, type Frame, FrameReader } from "./frames.ts";
 import { type AgentHello, type AgentJob, type RankExit, type Refusal, VERSION } from "./job.ts";
 import { describeSignal } from "./outcome.ts";
 import { type AgentProcess, endGroup, startAgentProcess, startSshProcess } from "./processes.ts";
@@ -11,8 +11,11 @@ import type { StreamName } from "./rank-output.ts";
 import { agentArguments, explainFailedStart, type SshOptions, type SshTarget } from "./ssh.ts";
 
 const ORPHAN_GRACE_MS = 500;
-/** How often an agent on another host hears that the launcher is there. */
-const ALIVE_INTERVAL_MS = 500;
+/**
+ * A run that ends does not wait for an agent on another host that has said nothing for so long, although it should every
+ * ALIVE_INTERVAL_MS: as long as ranks wait for each other. While a run goes on, ssh alone tells, and has more patience.
+ */
+const SILENCE_LIMIT_MS = 1250;
 /** What is kept of ssh's standard error. */
 const MAX_LAST_WORDS = 4096;
 /** How long the connection to another host may take to end after its ranks were killed. */
@@ -54,6 +57,8 @@ export class AgentConnection {
   #lastWords = "";
   #isDone = false;
   #failure: string | undefined;
+  /** When the agent was last heard; Infinity while it is not listened to. */
+  #lastHeardMs = performance.now();
 
   /** Starts the agent of a host. */
   constructor(target: AgentTarget, environment: NodeJS.ProcessEnv) {
@@ -69,6 +74,7 @@ export class AgentConnection {
     this.#process.stdin.on("error", () => {}); // a dead agent is noticed by its exit
     const reader = new FrameReader();
     this.#process.stdout.on("data", (chunk: Buffer) => {
+      this.#lastHeardMs = performance.now();
       try {
         for (const frame of reader.read(chunk)) this.#receive(frame);
       } catch (error) {
@@ -117,9 +123,9 @@ export class AgentConnection {
   /** Ends every rank: SIGTERM, after the grace SIGKILL; at once where the grace is 0. */
   terminate(graceMs: number): void {
     this.#send(encodeFrame("terminate", 0, { graceMs }));
-    if (graceMs === 0 && this.#target.ssh !== undefined) {
-      setTimeout(() => this.#process.kill("SIGKILL"), KILL_LIMIT_MS).unref();
-    }
+    if (this.#target.ssh === undefined) return;
+    if (graceMs === 0) setTimeout(() => this.#process.kill("SIGKILL"), KILL_LIMIT_MS).unref();
+    setImmediate(() => this.#leaveSilent()); // what has arrived meanwhile is read before it counts
   }
 
   /** Lets an agent without a job go. */
@@ -139,10 +145,12 @@ export class AgentConnection {
 
   /** Stops reading what the agent sends, which in the end stops the ranks that write. */
   pause(): void {
+    this.#lastHeardMs = Infinity;
     this.#process.stdout.pause();
   }
 
   resume(): void {
+    this.#lastHeardMs = performance.now();
     this.#process.stdout.resume();
   }
 
@@ -157,6 +165,7 @@ export class AgentConnection {
 
   #receive(frame: Frame): void {
     if (frame.kind === "hello") return this.#welcome(decodeContent<AgentHello>(frame));
+    if (frame.kind === "alive") return;
     const events = this.#events;
     if (events === undefined) throw new InternalError(`The launcher received a ${frame.kind} frame before any job.`);
     switch (frame.kind) {
@@ -182,7 +191,6 @@ export class AgentConnection {
         this.#isDone = this.#running.size === 0;
         return events.ended(frame.rank);
       case "job":
-      case "alive":
       case "stdin":
       case "stdinEnd":
       case "signal":
@@ -221,6 +229,13 @@ export class AgentConnection {
     this.#process.stdin.write(frame);
   }
 
+  /** Waits no longer for an agent that is out of reach; it misses its launcher, too. */
+  #leaveSilent(): void {
+    const silentMs = Math.round(performance.now() - this.#lastHeardMs);
+    if (!this.#isDone && silentMs >= SILENCE_LIMIT_MS)
+      this.#giveUp(this.#describeLoss(`it had said nothing for ${silentMs} ms`));
+  }
+
   /** Ends an agent that is not understood; its ranks end with it. */
   #giveUp(failure: string): void {
     this.#failure ??= failure;
@@ -242,7 +257,10 @@ export class AgentConnection {
         .split(/[\r\n]+/)
         .at(-1) ?? "";
     if (this.#events === undefined) return explainFailedStart(ssh, ssh, { exitCode: code, lastLine });
-    const detail = lastLine === "" ? `ssh ${how}` : lastLine.replace(/\.$/, "");
-    return `the connection to the agent of host ${name} broke before its ranks had ended: ${detail}; all ranks were ended.`;
+    return this.#describeLoss(lastLine === "" ? `ssh ${how}` : lastLine.replace(/\.$/, ""));
+  }
+
+  #describeLoss(detail: string): string {
+    return `the connection to the agent of host ${this.#target.name} broke before its ranks had ended: ${detail}; all ranks were ended.`;
   }
 }

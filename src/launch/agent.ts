@@ -9,7 +9,7 @@ import { homedir, networkInterfaces } from "node:os";
 import { fileURLToPath } from "node:url";
 import { definedVariables, inheritedVariables } from "../environment.ts";
 import { InternalError } from "../errors.ts";
-import { decodeContent, encodeFrame, type FrameKind, FrameReader, type Frame } from "./frames.ts";
+import { ALIVE_INTERVAL_MS, decodeContent, encodeFrame, type FrameKind, FrameReader, type Frame } from "./frames.ts";
 import { type AgentHello, type AgentJob, type RankExit, type RankJob, type Refusal, VERSION } from "./job.ts";
 import { listCores, listNumaDomains } from "./processors.ts";
 import { AGENT_FD, startWatchdogProcess } from "./processes.ts";
@@ -21,7 +21,8 @@ import { STOPPED_LIMIT_MS, watchStopped } from "./stopped-ranks.ts";
 /** Between SIGTERM and SIGKILL when a rank has failed or the launcher is gone. */
 const FAILURE_GRACE_MS = 500;
 /** A launcher on another host that says nothing for so long, although it should every ALIVE_INTERVAL_MS, is out of reach. */
-const SILENCE_LIMIT_MS = 3000;
+const SILENCE_LIMIT_MS = 2500;
+const LOOK_INTERVAL_MS = 250;
 
 class Agent {
   readonly #launcher = new Socket({ fd: 1, readable: false, writable: true });
@@ -37,7 +38,7 @@ class Agent {
 
   /** Serves one job; the process ends when the launcher's side and all ranks have ended. */
   serve({ isRemote }: { readonly isRemote: boolean }): void {
-    if (isRemote) this.#watchLauncher();
+    if (isRemote) this.#keepInTouch();
     this.#launcher.on("error", () => this.#abandon());
     this.#launcher.on("drain", () => this.#ranks.forEach((rank) => rank.resumeOutput()));
     this.#watchdog.on("error", () => {}); // a host without sh has no watchdog; the ranks still see AGENT_FD end
@@ -66,12 +67,16 @@ class Agent {
   }
 
   /** After a cut cable no input ends: only silence tells. What has arrived meanwhile is read before it counts. */
-  #watchLauncher(): void {
+  #keepInTouch(): void {
     const isSilent = (): boolean => performance.now() - this.#lastHeardMs > SILENCE_LIMIT_MS;
-    const timer = setInterval(() => {
+    const look = (): void => {
       if (isSilent()) setImmediate(() => isSilent() && this.#abandon());
-    }, 500);
-    timer.unref();
+    };
+    const sayAlive = (): void => {
+      if (this.#launcher.writable && !this.#launcher.writableNeedDrain) this.#send("alive", 0);
+    };
+    setInterval(look, LOOK_INTERVAL_MS).unref();
+    setInterval(sayAlive, ALIVE_INTERVAL_MS).unref();
   }
 
   #receive(frame: Frame): void {

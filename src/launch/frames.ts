@@ -9,9 +9,10 @@ import { InternalError } from "../errors.ts";
 const FRAME_KINDS = [
   // agent -> launcher; the first in the list, so that another version is understood when it says which it is
   "hello", // AgentHello: the first frame
+  // both ways
+  "alive", // the sender is there: between hosts, where a cut cable ends no connection
   // launcher -> agent
   "job", // AgentJob: what to run
-  "alive", // the launcher is there: sent to other hosts, where a cut cable ends no connection
   "stdin", // bytes for the rank's standard input, answered by stdinTaken
   "stdinEnd", // the rank's standard input ends here
   "signal", // { signal }: hand this signal on to every rank
@@ -36,6 +37,9 @@ export interface Frame {
   readonly rank: number;
   readonly payload: Buffer;
 }
+
+/** How often the launcher and an agent on another host hear that the other is there. */
+export const ALIVE_INTERVAL_MS = 500;
 
 const HEADER_BYTES = 9;
 /** More than any job (command line and environment are limited by the kernel to a few MiB) and any chunk of output. */

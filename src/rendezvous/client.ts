@@ -24,7 +24,7 @@ import {
   RendezvousClient as RendezvousStub,
   type RankMessage,
 } from "./generated/rendezvous.ts";
-import { type HeartbeatTiming, SilenceMeter, WakingClock } from "./heartbeat.ts";
+import { type HeartbeatTiming, keepHeartbeat, SilenceMeter } from "./heartbeat.ts";
 import type { MeetingPoint } from "./meeting-point.ts";
 import { fenceProcess, shareHost } from "./process-identity.ts";
 import { proveSecret } from "./secret.ts";
@@ -87,7 +87,7 @@ export class RendezvousClient {
   /** Tunnels have a connection of their own: heartbeats do not wait behind tensors. */
   #tunnels: RendezvousStub | undefined;
   readonly #silence = new SilenceMeter();
-  #heartbeatTimer: NodeJS.Timeout | undefined;
+  #stopHeartbeat: (() => void) | undefined;
   /** Rank 0, known from its first message on. */
   #root: Process | undefined;
   /** This side ended an attempt to which rank 0 had not answered. */
@@ -220,12 +220,11 @@ export class RendezvousClient {
 
   #startHeartbeat(): void {
     const { timing } = this.#options;
-    const clock = new WakingClock(timing);
-    this.#heartbeatTimer = setInterval(() => {
-      this.#stream.write({ body: { $case: "heartbeat", value: {} } });
-      this.#silence.add(clock.tick());
+    const beat = () => void this.#stream.write({ body: { $case: "heartbeat", value: {} } });
+    this.#stopHeartbeat = keepHeartbeat(timing, beat, (wakingMs) => {
+      this.#silence.add(wakingMs);
       if (this.#silence.silentMs >= timing.silenceLimitMs) this.#loseRoot("it stopped answering", true);
-    }, timing.intervalMs);
+    });
   }
 
   /** The stream ended without a last word. */
@@ -275,7 +274,7 @@ export class RendezvousClient {
   /** There is no more to say. */
   #finish(): void {
     this.#isOver = true;
-    clearInterval(this.#heartbeatTimer);
+    this.#stopHeartbeat?.();
     this.#stream.end();
   }
 }

@@ -17,7 +17,7 @@ import {
   type RankMessage,
   type TunnelMessage,
 } from "./generated/rendezvous.ts";
-import { type HeartbeatTiming, SilenceMeter, WakingClock } from "./heartbeat.ts";
+import { type HeartbeatTiming, keepHeartbeat, SilenceMeter } from "./heartbeat.ts";
 import { Relay } from "./relay.ts";
 import { checkProof } from "./secret.ts";
 
@@ -55,10 +55,9 @@ export class Coordinator {
   readonly #door: Door;
   readonly #members = new Map<number, Member>();
   readonly #relay = new Relay((rank, tunnel) => this.#offerTunnel(rank, tunnel));
-  readonly #clock: WakingClock;
   readonly #startedMs = performance.now();
   readonly #startTimer: NodeJS.Timeout;
-  readonly #heartbeatTimer: NodeJS.Timeout;
+  readonly #stopHeartbeat: () => void;
   /** Once set, the world is complete and never changes. */
   #isComplete = false;
   /** What ended the gathering, told to whoever comes later. */
@@ -81,9 +80,9 @@ export class Coordinator {
       onFirstStranger: (peer) =>
         options.log(`rank 0 turned away ${peer}, which did not prove this run's secret (said once).`),
     });
-    this.#clock = new WakingClock(options.timing);
     this.#startTimer = setTimeout(() => this.#giveUp(), options.startTimeoutMs);
-    this.#heartbeatTimer = setInterval(() => this.#beat(), options.timing.intervalMs);
+    const beat = () => this.#tellAll({ $case: "heartbeat", value: {} });
+    this.#stopHeartbeat = keepHeartbeat(options.timing, beat, (wakingMs) => this.#look(wakingMs));
   }
 
   /**
@@ -113,7 +112,7 @@ export class Coordinator {
         setTimeout(resolve, FAREWELL_LIMIT_MS);
       });
     }
-    clearInterval(this.#heartbeatTimer);
+    this.#stopHeartbeat();
     this.#door.close();
     this.#server.forceShutdown();
   }
@@ -200,10 +199,9 @@ export class Coordinator {
     }
   }
 
-  #beat(): void {
-    const wakingMs = this.#clock.tick();
+  /** Who has said nothing for long is lost. */
+  #look(wakingMs: number): void {
     const { silenceLimitMs } = this.#options.timing;
-    this.#tellAll({ $case: "heartbeat", value: {} });
     for (const member of this.#members.values()) {
       member.silence.add(wakingMs);
       const { silentMs } = member.silence;

@@ -292,6 +292,26 @@ describeWithCluster("several hosts", () => {
     }
   });
 
+  test("a run that ends does not wait for a host that is out of reach", async () => {
+    const withoutKeepalives = ["--ssh-args", `-F ${join(directory, "ssh_config")} -o ServerAliveInterval=0`];
+    const script = 'trap "exit 3" USR1; echo ready; while :; do sleep 0.05; done';
+    const started = startLauncher([...REACH, ...withoutKeepalives, "-H", "hosta,hostb", "sh", "-c", script]);
+    await started.waitForOutput("ready\n", 2);
+    cluster.partition("hostb");
+    try {
+      await delay(1500);
+      process.kill(await pidOn("hosta", "sh -c trap"), "SIGUSR1");
+      const { end, stderr } = await started.result;
+      expect(end).toBe(1);
+      expect(stderr).toMatch(
+        /^shardrun: the connection to the agent of host hostb broke before its ranks had ended: it had said nothing for \d+ ms; all ranks were ended\.\n$/,
+      );
+      expect(await leftOnHosts()).toEqual([]); // on hostb too, which misses its launcher
+    } finally {
+      cluster.heal("hostb");
+    }
+  });
+
   describe("a host that cannot take part: nothing runs anywhere", () => {
     const sshConfig = join(directory, "ssh_config");
 

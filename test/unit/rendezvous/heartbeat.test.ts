@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "@jest/globals";
-import { SilenceMeter, WakingClock } from "../../../src/rendezvous/heartbeat.ts";
+import { keepHeartbeat, SilenceMeter, WakingClock } from "../../../src/rendezvous/heartbeat.ts";
 
 /** Holds this thread as a suspension would. */
 function blockFor(ms: number): void {
@@ -21,6 +21,23 @@ describe("WakingClock", () => {
     blockFor(200);
     expect(clock.tick()).toBe(20);
   });
+});
+
+test("keepHeartbeat looks more often than it beats, so that silence is measured finely, and ends when told to", async () => {
+  let numBeats = 0;
+  const looks: number[] = [];
+  const stop = keepHeartbeat(
+    { intervalMs: 100, silenceLimitMs: 520 },
+    () => numBeats++,
+    (wakingMs) => looks.push(wakingMs),
+  );
+  while (numBeats < 3) await sleep(5);
+  stop();
+  const numLooks = looks.length;
+  expect(numLooks).toBeGreaterThan(numBeats);
+  expect(looks.reduce((sum, ms) => sum + ms)).toBeGreaterThan(200);
+  await sleep(300);
+  expect([numBeats, looks.length]).toEqual([3, numLooks]);
 });
 
 test("SilenceMeter adds waking time up and begins anew with each sign of life", () => {
