@@ -1,4 +1,5 @@
 /** What a script imports. */
+import "./node-version.ts";
 export { Generator } from "./api/generator.ts";
 export type {
   CallOptions,

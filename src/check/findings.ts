@@ -3,6 +3,7 @@
  * the latter with what mends it. Pure.
  */
 import { describeDifference } from "../execute/agreement.ts";
+import { isNodeTooOld, OLDEST_NODE_MAJOR } from "../node-version.ts";
 import type { ClockOffset, HostReport, Link } from "./inspect.ts";
 
 /** One line of a host's table. */
@@ -14,7 +15,6 @@ export interface Finding {
   readonly remedy?: string;
 }
 
-const OLDEST_NODE_MAJOR = 20;
 /** Certificates and log files of hosts whose clocks differ by more cannot be compared. */
 const MAX_CLOCK_OFFSET_MS = 1000;
 
@@ -53,8 +53,7 @@ function describeConnection(isRemote: boolean, { hello: { sshConnection = "" } }
 }
 
 function describeNode({ software: { nodeVersion } }: Known): Finding {
-  const isOld = Number(/^v(\d+)/.exec(nodeVersion)?.[1]) < OLDEST_NODE_MAJOR;
-  return isOld
+  return isNodeTooOld(nodeVersion)
     ? {
         subject: "node",
         verdict: "wrong",

@@ -13,6 +13,7 @@ const SRC = fileURLToPath(new URL("../../src", import.meta.url));
 /** In the order in which a token travels. */
 const ROOMS = [
   "errors.ts",
+  "node-version.ts",
   "environment.ts",
   "log.ts",
   "launch",
@@ -28,6 +29,7 @@ const ROOMS = [
   "check",
   "programs",
   "index.ts",
+  "command.ts",
   "cli.ts",
 ];
 

