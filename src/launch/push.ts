@@ -48,12 +48,13 @@ const TIDY_SCRIPT =
  * said that nothing is there yet. The directory gets its name when all has arrived; its time tells when it was last asked for.
  */
 const RECEIVE_SCRIPT =
-  `directory="${CACHE_DIRECTORY}/$1"; touch -c "$directory" 2>/dev/null; [ -d "$directory" ] && exit 0; ` +
+  `directory="${CACHE_DIRECTORY}/$1"; tidy() { (${TIDY_SCRIPT}) 2>/dev/null; }; ` +
+  `touch -c "$directory" 2>/dev/null; [ -d "$directory" ] && { tidy; exit 0; }; ` +
   `[ "$(uname -sm)" = "$2" ] || { uname -sm >&2; exit ${EXIT_CODE_OTHER_MACHINE}; }; ` +
   `command -v tar >/dev/null || exit ${EXIT_CODE_NO_TAR}; printf 'absent\\n'; ` +
   `draft="$directory.draft.$$"; mkdir -p "$draft" && tar -xf - -C "$draft" || { rm -rf "$draft"; exit 1; }; ` +
   `[ -d "$directory" ] && rm -rf "$draft" || mv "$draft" "$directory" || exit 1; ` +
-  `touch "$directory"; (${TIDY_SCRIPT}) 2>/dev/null; exit 0`;
+  `touch "$directory"; tidy; exit 0`;
 
 /**
  * Sees to it that a host has this copy.

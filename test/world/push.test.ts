@@ -124,6 +124,7 @@ describeWithCluster("--push", () => {
     await on("hosta", "echo > /tmp/ends");
     const second = await push(agents);
     expect(second).toMatchObject({ end: 0, stdout: first.stdout, stderr: "" });
+    expect((await on("hosta", `ls ${COPIES}`)).split("\n").toSorted()).toEqual([name, "asked", "d"]);
   });
 
   test("a ready-made program runs on hosts that have nothing of this checkout but a model, from any directory", async () => {
