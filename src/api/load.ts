@@ -18,7 +18,10 @@ export interface LoadOptions {
   readonly interThreads?: number;
   /** How products are computed: "float32"; "int8" or "int4", with quantised matrices; "default", which is float32. */
   readonly computeType?: ComputeType | undefined;
-  /** Of int4: how many inputs share a scale, 32, 64, 128 or 256; 32 when left out. */
+  /**
+   * Of int4: how many inputs share a scale, 32, 64, 128 or 256. 32 when left out, and then what a GGUF file of 4 bits holds in more
+   * stays in 8.
+   */
   readonly blockSize?: number | undefined;
   /** Compute threads of each rank. 0: OMP_NUM_THREADS, else min(4, cores this rank may use); "auto": all of them. */
   readonly intraThreads?: number | "auto";

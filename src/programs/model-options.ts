@@ -22,7 +22,7 @@ export const MODEL_OPTIONS = {
   "compute-type": { ...VALUE, describe: `How products are computed: ${COMPUTE_TYPES.join(", ")} [default: default]` },
   "block-size": {
     ...VALUE,
-    describe: `Of int4: inputs that share a scale, ${BLOCK_SIZES.join(", ")} [default: ${DEFAULT_BLOCK_SIZE}]`,
+    describe: `Of int4: inputs that share a scale, ${BLOCK_SIZES.join(", ")}; given, all matrices go in 4 bits [default: ${DEFAULT_BLOCK_SIZE}]`,
   },
   "intra-threads": {
     ...VALUE,

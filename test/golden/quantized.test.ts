@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { directoryTokenizer } from "../../src/model/tokenizer-source.ts";
 import { Tokenizer } from "../../src/model/tokenizer.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
+import { writeQuantizedGgufModel } from "../support/write-gguf-model.ts";
 import { TINY_GPT2, TINY_LLAMA, writeCheckpoint, type CheckpointOptions } from "../support/write-checkpoint.ts";
 import { answerCases, outputOf, type Answer, type Call, type Case } from "./answers.ts";
 
@@ -54,16 +55,36 @@ const NAMES = [
   "demo-stories",
   ...FROM_ELSEWHERE.filter((name) => existsSync(join(SHARED, name))),
 ];
-const IN_WHOLE_BLOCKS = ["heads of 32, features that are no whole blocks"];
+const MIXTURE = "a GGUF file of 4 and of 8 bits";
+const IN_WHOLE_BLOCKS = ["heads of 32, features that are no whole blocks", MIXTURE];
 const WORLD_SIZES = [1, 2, 3, 4, 5];
 
-function locate(name: string): string {
+async function locate(name: string): Promise<string> {
+  if (name === MIXTURE) return writeMixture();
   if (name === "demo-stories") return DEMO;
   const options = WRITTEN[name];
   if (options === undefined) return join(SHARED, name);
   const model = join(directory, String(NAMES.indexOf(name)));
   if (!existsSync(model)) writeCheckpoint(model, options);
   return model;
+}
+
+/** As Q4_K_M has it: v, and so q|k|v, and down have more bits in some layers. */
+async function writeMixture(): Promise<string> {
+  const sizes = {
+    hidden_size: 64,
+    intermediate_size: 160,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 32,
+  };
+  const [model, file] = [join(directory, "mixture"), join(directory, "mixture.gguf")];
+  writeCheckpoint(model, { config: { ...TINY_LLAMA, ...sizes } });
+  await writeQuantizedGgufModel(model, file, (name) => {
+    if (/blk\.0\.(attn_v|ffn_down)/.test(name)) return "Q8_0";
+    return name.startsWith("blk.") && !name.includes("norm") ? "Q4_0" : undefined;
+  });
+  return file;
 }
 
 const PROMPTS = [1, 6, 17].map((length) => Array.from({ length }, (_, index) => (7 * index + length) % 40));
@@ -91,9 +112,10 @@ describe.each([
   const answers = new Map<string, readonly Answer[]>();
 
   beforeAll(async () => {
+    const models = await Promise.all(names.map(locate));
     for (const worldSize of WORLD_SIZES) {
-      const cases = names.map((name): Case => ({
-        model: locate(name),
+      const cases = models.map((model): Case => ({
+        model,
         load: { computeType, verify: true, intraThreads: worldSize === 2 ? 2 : 1 },
         calls: listCalls(),
       }));

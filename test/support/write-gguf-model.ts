@@ -7,7 +7,14 @@ import { join } from "node:path";
 import { openCheckpoint } from "../../src/model/checkpoint.ts";
 import { readSafetensorsHeader } from "../../src/model/safetensors.ts";
 import { materialiseWeight } from "../../src/shards/weight.ts";
-import { float32Tensor, writeGguf, type GgufTensorToWrite, type GgufValue } from "./write-gguf.ts";
+import {
+  encodeBlocks,
+  float32Tensor,
+  writeGguf,
+  type ENCODED_BLOCKS,
+  type GgufTensorToWrite,
+  type GgufValue,
+} from "./write-gguf.ts";
 import type { TensorToWrite } from "./write-safetensors.ts";
 import { readFileRange } from "../unit/shards/support.ts";
 
@@ -54,6 +61,22 @@ export async function writeGgufModel(
   const config = readConfig(directory);
   const tensors = [...(await readTensors(directory, config)), ...moreTensors];
   writeGguf(file, { metadata: { ...ggufMetadata(config), ...more }, tensors });
+}
+
+/**
+ * Writes it with matrices in blocks, each of the type that `typeOf` says of its name; what it says nothing of stays F32.
+ */
+export async function writeQuantizedGgufModel(
+  directory: string,
+  file: string,
+  typeOf: (name: string) => keyof typeof ENCODED_BLOCKS | undefined,
+): Promise<void> {
+  const config = readConfig(directory);
+  const tensors = (await readTensors(directory, config)).map((tensor) => {
+    const type = typeOf(tensor.name);
+    return type === undefined ? tensor : encodeBlocks(tensor, type);
+  });
+  writeGguf(file, { metadata: ggufMetadata(config), tensors });
 }
 
 /** Writes it as two files, all metadata in the first one; returns their names. */

@@ -1,5 +1,6 @@
 /** Writes GGUF files: whole ones from metadata and tensors, and broken ones from numbers given as they are. */
 import { writeFileSync } from "node:fs";
+import { float16Value, nearestFloat16 } from "../../src/shards/convert.ts";
 
 /** Value types by the format's numbers. */
 export const GGUF_TYPES = { uint32: 4, float32: 6, boolean: 7, text: 8, array: 9, uint64: 10 } as const;
@@ -65,6 +66,26 @@ export function writeGguf(file: string, options: GgufToWrite): void {
 /** Values as an F32 tensor. */
 export function float32Tensor(name: string, shape: readonly number[], values: Float32Array): GgufTensorToWrite {
   return { name, shape, type: 0, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+}
+
+/** Types of blocks that encodeBlocks writes: the format's number, and how many values each side of 0 a scale has. */
+export const ENCODED_BLOCKS = { Q4_0: { type: 2, most: 7 }, Q8_0: { type: 8, most: 127 } } as const;
+
+/** An F32 tensor in blocks of 32 along its last axis, each with one scale. */
+export function encodeBlocks(tensor: GgufTensorToWrite, blockType: keyof typeof ENCODED_BLOCKS): GgufTensorToWrite {
+  const { type, most } = ENCODED_BLOCKS[blockType];
+  const values = new Float32Array(tensor.bytes.slice().buffer);
+  const blocks: Buffer[] = [];
+  for (let at = 0; at < values.length; at += 32) {
+    const block = values.subarray(at, at + 32);
+    const half = nearestFloat16(block.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) / most);
+    const scale = float16Value(half) || 1;
+    const steps = Array.from(block, (value) => Math.max(-most, Math.min(most, Math.round(value / scale))));
+    const bytes =
+      blockType === "Q8_0" ? steps : steps.slice(0, 16).map((low, i) => (low + 8) | ((steps[i + 16]! + 8) << 4));
+    blocks.push(Buffer.from([half & 255, half >> 8, ...bytes.map((byte) => byte & 255)]));
+  }
+  return { ...tensor, type, bytes: Buffer.concat(blocks) };
 }
 
 function encodeValue(value: GgufValue): Buffer {

@@ -125,15 +125,21 @@ describe.each(["Q4_0", "Q4_1", "Q4_K"] as const)("%s", (blockType) => {
 describe("q|k|v of several types", () => {
   const parts = [stored("Q4_K"), stored("Q4_0"), stored("Q6_K"), stored("Q4_1")];
   const joined: WeightSource = { kind: "concat", axis: 0, parts };
-  const packed = quantized(joined, undefined, 4 * NUM_OUT);
+  const packed = quantized(joined, 32, 4 * NUM_OUT);
   const unpacked = unpack(packed);
   const rowsOf = (part: number) => unpacked.slice(part * NUM_OUT * NUM_IN, (part + 1) * NUM_OUT * NUM_IN);
 
-  test("each part in 4 bits keeps its blocks, what is stored in more is quantised", () => {
+  test("if one of them has more than 4 bits all go in 8, and in 4 if they all have 4", () => {
+    expect(quantized(joined, undefined, 4 * NUM_OUT).packing).toMatchObject({ bits: 8, blockSize: 0 });
+    const others: WeightSource = { kind: "concat", axis: 0, parts: parts.toSpliced(2, 1) };
+    expect(quantized(others, undefined, 3 * NUM_OUT).packing).toMatchObject({ bits: 4, keepsBlocks: true });
+  });
+
+  test("with a block size each part in 4 bits keeps its blocks, what is stored in more is quantised", () => {
     expectClose(rowsOf(0), expand(parts[0]!, [NUM_OUT, NUM_IN]), "Q4_K");
     expectClose(rowsOf(1), expand(parts[1]!, [NUM_OUT, NUM_IN]), "Q4_0");
     expectClose(rowsOf(3), expand(parts[3]!, [NUM_OUT, NUM_IN]), "Q4_1");
-    expect(rowsOf(2)).toEqual(unpack(quantized(parts[2]!)));
+    expect(rowsOf(2)).toEqual(unpack(quantized(parts[2]!, 32)));
   });
 
   test("a rank's outputs, whichever parts they lie in, are those of the whole", () => {
@@ -152,6 +158,33 @@ describe("q|k|v of several types", () => {
     const divided = divideOutputs({ kind: "take", of: joined, axis: 0, runs });
     expect(divided.map(({ numOutputs }) => numOutputs)).toEqual([5, 20, 10, 5]);
     expect(divided.at(-1)!.source).toMatchObject({ of: parts[0], runs: [{ begin: 0, end: 3 }, { zeros: 2 }] });
+  });
+});
+
+describe("a matrix in more than 4 bits", () => {
+  const FLOATS: WeightSource = {
+    ...{ kind: "inline", dataType: "float32", shape: [NUM_OUT, NUM_IN] },
+    bytes: new Uint8Array(NUM_OUT * NUM_IN * 4),
+  };
+
+  /** The bits of matrices that one file holds in these forms. */
+  function bitsOf(sources: readonly WeightSource[], blockSize?: number): number[] {
+    const sketch = new GraphSketch();
+    for (const [index, source] of sources.entries()) {
+      sketch.weights.set(`w${index}`, { name: `w${index}`, dataType: "float32", shape: [NUM_OUT, NUM_IN], source });
+      sketch.output(sketch.node("FusedMatMul", ["input_ids", `w${index}`], { transB: 1 }), ["B", "S", NUM_OUT]);
+    }
+    const { weights } = quantizeGraph(sketch.build(), { computeType: "int4", blockSize });
+    return sources.map((_, index) => weights.get(`w${index}`)!.packing!.bits);
+  }
+
+  test("goes in 8 where the file holds another in 4, whatever its own type", () => {
+    expect(bitsOf([stored("Q4_0"), stored("Q6_K"), stored("Q5_0"), stored("Q8_0"), FLOATS])).toEqual([4, 8, 8, 8, 8]);
+  });
+
+  test("goes in 4 where the file holds none in 4, or a block size is given", () => {
+    expect(bitsOf([stored("Q6_K"), stored("Q8_0"), FLOATS])).toEqual([4, 4, 4]);
+    expect(bitsOf([stored("Q4_K"), stored("Q6_K"), FLOATS], 32)).toEqual([4, 4, 4]);
   });
 });
 
