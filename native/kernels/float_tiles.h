@@ -1,71 +1,34 @@
-// The products of floats for one set of vector instructions, the same text for each. A file of that set includes it in
-// its namespace, after it has defined
-//
-//   SHARDRUN_VECTOR        the attribute with which functions use the instructions
-//   Vector, kVectorFloats  a vector and how many floats it holds: 16, a tile's outputs, or a part of them
-//   Load Store Broadcast MultiplyAdd
-//   kWideTiles             tiles that are multiplied at once
-//   kMostRows              rows that are multiplied at once
-//
-// kMostRows x kWideTiles x 16 sums stay in registers; for each input a vector of weights is loaded once for all rows
-// and a value once for all weights. Long inputs are taken in stretches, so that the weights of one stay in a core's
-// cache while every group of rows passes by; between stretches the sums wait in y.
+// The products of floats for one set of vector instructions, the same text for each; it comes behind
+// float_sums.h.
+// Long inputs are taken in stretches, so that the weights of one stay in a core's cache while every group of rows
+// passes by; between stretches the sums wait in y.
 
 // Inputs of a stretch: two tiles of them take 64 KiB.
 constexpr size_t kStretchInputs = 512;
-constexpr size_t kTileVectors = kTileOutputs / kVectorFloats;
 // How far ahead of its use a weight is asked for.
 constexpr size_t kAheadFloats = 512;
 
 // A stretch of inputs: kRows rows times kTiles tiles.
 // x: [num_inputs, x_stride]   weights: [num_inputs, 16], tiles tile_stride apart   y: [kRows, kTiles * 16], y_stride
 template <size_t kRows, size_t kTiles>
-SHARDRUN_VECTOR void AddProducts(const float* x, size_t x_stride, const float* weights, size_t tile_stride,
-                                 size_t num_inputs, float* y, size_t y_stride, bool is_first) {
-  constexpr size_t kVectors = kTiles * kTileVectors;
-  Vector sums[kRows][kVectors];
-  SHARDRUN_UNROLL
-  for (size_t r = 0; r < kRows; ++r) {
-    SHARDRUN_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) {
-      sums[r][v] = is_first ? Broadcast(0) : Load(y + r * y_stride + v * kVectorFloats);
-    }
-  }
-  for (size_t i = 0; i < num_inputs; ++i) {
-    Vector loaded[kVectors];
-    SHARDRUN_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) {
-      const float* place =
-          weights + v / kTileVectors * tile_stride + i * kTileOutputs + v % kTileVectors * kVectorFloats;
-      loaded[v] = Load(place);
-      if (v % kTileVectors == 0) _mm_prefetch(reinterpret_cast<const char*>(place + kAheadFloats), _MM_HINT_T0);
-    }
-    SHARDRUN_UNROLL
-    for (size_t r = 0; r < kRows; ++r) {
-      const Vector value = Broadcast(x[i * x_stride + r]);
-      SHARDRUN_UNROLL
-      for (size_t v = 0; v < kVectors; ++v) sums[r][v] = MultiplyAdd(value, loaded[v], sums[r][v]);
-    }
-  }
-  SHARDRUN_UNROLL
-  for (size_t r = 0; r < kRows; ++r) {
-    SHARDRUN_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) Store(y + r * y_stride + v * kVectorFloats, sums[r][v]);
-  }
+SHARDRUN_VECTOR void AddStretch(const float* x, size_t x_stride, const float* weights, size_t tile_stride,
+                                size_t num_inputs, float* y, size_t y_stride, bool is_first) {
+  AddProducts<kRows, kTiles>(ByInput{x, x_stride}, weights, tile_stride, kTileOutputs, num_inputs, y, y_stride,
+                             is_first, kAheadFloats);
 }
 
-using AddProductsFunction = void (*)(const float*, size_t, const float*, size_t, size_t, float*, size_t, bool);
+using AddStretchFunction = void (*)(const float*, size_t, const float*, size_t, size_t, float*, size_t, bool);
 
 template <size_t kTiles, size_t... i>
-constexpr std::array<AddProductsFunction, kMostRows> MakeAddProducts(std::index_sequence<i...>) {
-  return {AddProducts<i + 1, kTiles>...};
+constexpr std::array<AddStretchFunction, kMostRows> MakeAddStretch(std::index_sequence<i...>) {
+  return {AddStretch<i + 1, kTiles>...};
 }
 // By number of rows.
-constexpr auto kAddWide = MakeAddProducts<kWideTiles>(std::make_index_sequence<kMostRows>());
-constexpr auto kAddNarrow = MakeAddProducts<1>(std::make_index_sequence<kMostRows>());
+constexpr auto kAddWide = MakeAddStretch<kWideTiles>(std::make_index_sequence<kMostRows>());
+constexpr auto kAddNarrow = MakeAddStretch<1>(std::make_index_sequence<kMostRows>());
 
 // Inputs [begin, end) of all rows times a tile, or kWideTiles of them. y: of the first row, at the tile's outputs
-inline void AddRows(const std::array<AddProductsFunction, kMostRows>& add, const FloatProduct& product, size_t tile,
+inline void AddRows(const std::array<AddStretchFunction, kMostRows>& add, const FloatProduct& product, size_t tile,
                     size_t begin, size_t end, float* y, size_t y_stride) {
   const size_t tile_stride = product.layout.in_features * kTileOutputs;
   const auto* weights = reinterpret_cast<const float*>(product.weight) + tile * tile_stride + begin * kTileOutputs;
@@ -111,6 +74,3 @@ void Multiply(const FloatProduct& product, size_t first_tile, size_t last_tile) 
   } while (begin < num_inputs);
   if (last_tile > whole_tiles) MultiplyLastTile(product, whole_tiles);
 }
-
-#undef SHARDRUN_VECTOR
-#undef SHARDRUN_VECTOR_INLINE

@@ -1,11 +1,9 @@
 #include "gates.h"
 
 #include <algorithm>
-#include <cstdint>
 
-#include "../common/half.h"
 #include "../common/instruction_sets.h"
-#include "rounding.h"
+#include "exponential.h"
 
 namespace shardrun {
 
@@ -13,25 +11,6 @@ namespace {
 
 // Values that are worth waking another thread.
 constexpr size_t kTaskValues = 16384;
-
-// e^x for |x| <= 88: 2^n * e^r with n whole and |r| <= ln(2) / 2, e^r as its series, whose rest is smaller than a float
-// tells. ln(2) is taken away in two parts, of which n times the first is exact.
-SHARDRUN_INLINE float Exponential(float x) {
-  constexpr float kLog2E = 1.44269504F;
-  constexpr float kLn2High = 0.693359375F;
-  constexpr float kLn2Low = -2.12194440e-4F;
-  const float n = (x * kLog2E + kRoundingShift) - kRoundingShift;
-  const float r = (x - n * kLn2High) - n * kLn2Low;
-  float series = 1.0F / 5040;
-  series = series * r + 1.0F / 720;
-  series = series * r + 1.0F / 120;
-  series = series * r + 1.0F / 24;
-  series = series * r + 1.0F / 6;
-  series = series * r + 0.5F;
-  series = series * r + 1.0F;
-  series = series * r + 1.0F;
-  return series * BitCast<float>((static_cast<int32_t>(n) + 127) << 23);
-}
 
 SHARDRUN_PER_INSTRUCTION_SET void GateRow(const float* gate, const float* up, size_t count, float* out) {
 #pragma GCC ivdep

@@ -9,7 +9,7 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
+#endif
+
 // Before a loop over what shall stay in registers.
 #define SHARDRUN_UNROLL _Pragma("GCC unroll 32")
-
-#endif

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "attention_group.h"
 #include "float_products.h"
 #include "packed_weight.h"
 #include "quantised_rows.h"
@@ -36,6 +37,7 @@ struct Kernels {
   void (*multiply_int8)(const Product&, size_t first_tile, size_t last_tile);
   void (*multiply_int4)(const Product&, size_t first_tile, size_t last_tile);
   void (*multiply_float32)(const FloatProduct&, size_t first_tile, size_t last_tile);
+  void (*attend_block)(const HeadCache&, size_t first_key, const AttentionGroup&);
 };
 
 extern const Kernels kPlainKernels;

@@ -257,7 +257,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               [](const Product& product, size_t first_tile, size_t last_tile) {
                                 avx2::MultiplyTiles(product, first_tile, last_tile, avx2::kMultiply4);
                               },
-                              avx2::floats::Multiply};
+                              avx2::floats::Multiply,
+                              avx2::floats::AttendBlock};
 
 }  // namespace shardrun
 

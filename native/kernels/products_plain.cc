@@ -127,7 +127,11 @@ void MultiplyInt4(const Product& product, size_t first_tile, size_t last_tile) {
 
 }  // namespace plain
 
-const Kernels kPlainKernels = {"plain", [] { return true; }, plain::MultiplyInt8, plain::MultiplyInt4,
-                               plain::floats::Multiply};
+const Kernels kPlainKernels = {"plain",
+                               [] { return true; },
+                               plain::MultiplyInt8,
+                               plain::MultiplyInt4,
+                               plain::floats::Multiply,
+                               plain::floats::AttendBlock};
 
 }  // namespace shardrun

@@ -81,6 +81,7 @@ enum class Arity : int32_t { kRequired = 0, kOptional = 1 };
   X(69, Status*, CreateCpuMemoryInfo, (AllocatorType, MemoryType, MemoryInfo**))                                               \
   X(76, Status*, AllocatorFree, (Allocator*, void*))                                                                           \
   X(78, Status*, GetAllocatorWithDefaultOptions, (Allocator**))                                                                \
+  X(85, Status*, KernelInfoGetAttribute_float, (const KernelInfo*, const char* name, float*))                                  \
   X(86, Status*, KernelInfoGetAttribute_int64, (const KernelInfo*, const char* name, int64_t*))                                \
   X(87, Status*, KernelInfoGetAttribute_string, (const KernelInfo*, const char* name, char* out, size_t* bytes))               \
   X(89, Status*, KernelContext_GetOutputCount, (const KernelContext*, size_t*))                                                \

@@ -34,6 +34,12 @@ int64_t ReadIntAttribute(const KernelInfo* info, const char* name) {
   return value;
 }
 
+float ReadFloatAttribute(const KernelInfo* info, const char* name) {
+  float value = 0;
+  Check(GetApi().KernelInfoGetAttribute_float(info, name, &value), kReadingAttribute);
+  return value;
+}
+
 std::vector<int64_t> ReadIntsAttribute(const KernelInfo* info, const char* name) {
   size_t count = 0;
   Check(GetApi().KernelInfoGetAttributeArray_int64(info, name, nullptr, &count), kReadingAttribute);

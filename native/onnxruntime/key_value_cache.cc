@@ -6,11 +6,18 @@
 #include <cstring>
 #include <utility>
 
+#include "../kernels/attention_group.h"
+
 namespace shardrun::ort {
 
 namespace {
 
 constexpr size_t kPageBytes = 4096;
+
+int64_t RoundUpToTiles(int64_t num_positions) {
+  constexpr auto tile = static_cast<int64_t>(kTileKeys);
+  return (num_positions + tile - 1) / tile * tile;
+}
 
 void CheckRows(int64_t first_row, int64_t num_rows, int64_t available_rows) {
   if (first_row >= 0 && num_rows >= 1 && num_rows <= available_rows - first_row) return;
@@ -22,7 +29,10 @@ void CheckRows(int64_t first_row, int64_t num_rows, int64_t available_rows) {
 }  // namespace
 
 KeyValueCache::KeyValueCache(int64_t num_rows, int64_t max_context, std::vector<TensorSpec> tensors)
-    : num_rows_(num_rows), max_context_(max_context), tensors_(std::move(tensors)) {
+    : num_rows_(num_rows),
+      max_context_(max_context),
+      num_positions_(RoundUpToTiles(max_context)),
+      tensors_(std::move(tensors)) {
   for (const TensorSpec& tensor : tensors_) {
     offsets_.push_back(reserved_bytes_);
     const size_t bytes = static_cast<size_t>(num_rows_) * RowBytes(tensor);
@@ -52,7 +62,7 @@ TensorView KeyValueCache::Rows(size_t index, int64_t first_row, int64_t num_rows
   const size_t row_bytes = RowBytes(tensor);
   return {tensor.past,
           ElementType::kFloat32,
-          {num_rows, tensor.num_heads, max_context_, tensor.head_dim},
+          {num_rows, tensor.num_heads, num_positions_, tensor.head_dim},
           memory_ + offsets_[index] + static_cast<size_t>(first_row) * row_bytes,
           static_cast<size_t>(num_rows) * row_bytes,
           nullptr};
@@ -69,17 +79,18 @@ void KeyValueCache::CopyRow(int64_t from, int64_t to, int64_t num_tokens) {
   for (size_t index = 0; index < tensors_.size(); ++index) {
     const TensorSpec& tensor = tensors_[index];
     const size_t position_bytes = static_cast<size_t>(tensor.head_dim) * sizeof(float);
-    const size_t head_bytes = static_cast<size_t>(max_context_) * position_bytes;
+    const size_t head_bytes = static_cast<size_t>(num_positions_) * position_bytes;
     const uint8_t* source = static_cast<const uint8_t*>(Rows(index, from, 1).data);
     uint8_t* target = static_cast<uint8_t*>(Rows(index, to, 1).data);
     for (int64_t head = 0; head < tensor.num_heads; ++head) {
-      std::memcpy(target + head * head_bytes, source + head * head_bytes, num_tokens * position_bytes);
+      std::memcpy(target + head * head_bytes, source + head * head_bytes,
+                  static_cast<size_t>(RoundUpToTiles(num_tokens)) * position_bytes);
     }
   }
 }
 
 size_t KeyValueCache::RowBytes(const TensorSpec& tensor) const {
-  return static_cast<size_t>(tensor.num_heads * max_context_ * tensor.head_dim) * sizeof(float);
+  return static_cast<size_t>(tensor.num_heads * num_positions_ * tensor.head_dim) * sizeof(float);
 }
 
 }  // namespace shardrun::ort

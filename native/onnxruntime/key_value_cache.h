@@ -1,5 +1,5 @@
-// Memory for the keys and values of every layer: one lazy reservation, cut into tensors [numRows, numHeads, maxContext,
-// headDim].
+// Memory for the keys and values of every layer: one lazy reservation, cut into tensors [numRows, numHeads, T,
+// headDim]; T is maxContext, rounded up to whole tiles of keys (kernels/attention_group.h).
 //
 // A row is one sequence, so the rows of a step that lie side by side are one contiguous tensor, which a session reads
 // and extends in place. A page costs nothing until a token has reached it.
@@ -35,10 +35,10 @@ class KeyValueCache {
   size_t reserved_bytes() const { return reserved_bytes_; }
   const std::vector<TensorSpec>& tensors() const { return tensors_; }
 
-  // Rows [first_row, first_row + num_rows) of tensor `index`: [num_rows, numHeads, maxContext, headDim], named as its
-  // past. Throws Error(kUsage) for rows that do not exist.
+  // Rows [first_row, first_row + num_rows) of tensor `index`: [num_rows, numHeads, T, headDim], named as its past.
+  // Throws Error(kUsage) for rows that do not exist.
   TensorView Rows(size_t index, int64_t first_row, int64_t num_rows) const;
-  // Copies the first `num_tokens` positions of every head of row `from` over those of row `to`.
+  // Copies the first `num_tokens` positions of every head of row `from` over those of row `to`, in whole tiles.
   void CopyRow(int64_t from, int64_t to, int64_t num_tokens);
 
  private:
@@ -46,6 +46,7 @@ class KeyValueCache {
 
   int64_t num_rows_;
   int64_t max_context_;
+  int64_t num_positions_;  // T
   std::vector<TensorSpec> tensors_;
   std::vector<size_t> offsets_;  // of each tensor, bytes
   size_t reserved_bytes_ = 0;

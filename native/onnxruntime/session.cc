@@ -4,6 +4,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "attention_ops.h"
 #include "gate_ops.h"
 #include "stopwatch.h"
 
@@ -114,6 +115,7 @@ std::vector<std::unique_ptr<Op>> MakeOps(CollectiveState* collective_state, Prod
   std::vector<std::unique_ptr<Op>> ops = MakeCollectiveOps(collective_state);
   for (std::unique_ptr<Op>& op : MakeProductOps(product_state, collective_state)) ops.push_back(std::move(op));
   ops.push_back(MakeGatedSiluOp(product_state->num_threads));
+  ops.push_back(MakeCachedAttentionOp(product_state->num_threads));
   return ops;
 }
 

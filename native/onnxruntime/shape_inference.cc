@@ -53,6 +53,18 @@ Status* InferFromInput(ShapeInferContext* context, const Change& change) {
   return GetApi().ShapeInferContext_SetOutputTypeShape(context, 0, x);
 }
 
+// The same with the last axis of this size.
+Status* InferLast(ShapeInferContext* context, int64_t size) {
+  return InferFromInput(context, [&](std::vector<Axis>* axes) { axes->back() = {size, ""}; });
+}
+
+Status* ReadAttribute(ShapeInferContext* context, const char* name, int64_t* value) {
+  const OpAttribute* attribute = nullptr;
+  size_t num_bytes = 0;
+  if (Status* failed = GetApi().ShapeInferContext_GetAttribute(context, name, &attribute)) return failed;
+  return GetApi().ReadOpAttr(attribute, AttributeType::kInt, value, sizeof(*value), &num_bytes);
+}
+
 }  // namespace
 
 Status* InferSameShape(const CustomOp*, ShapeInferContext* context) {
@@ -64,7 +76,7 @@ Status* InferSameNdim(const CustomOp*, ShapeInferContext* context) {
 }
 
 Status* InferOctaves(const CustomOp*, ShapeInferContext* context) {
-  return InferFromInput(context, [](std::vector<Axis>* axes) { axes->back() = {static_cast<int64_t>(kOctaves), ""}; });
+  return InferLast(context, static_cast<int64_t>(kOctaves));
 }
 
 Status* InferHalf(const CustomOp*, ShapeInferContext* context) {
@@ -75,15 +87,17 @@ Status* InferHalf(const CustomOp*, ShapeInferContext* context) {
 }
 
 Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context) {
-  const OpAttribute* attribute = nullptr;
   int64_t out_features = 0;
-  size_t num_bytes = 0;
-  if (Status* failed = GetApi().ShapeInferContext_GetAttribute(context, "out_features", &attribute)) return failed;
-  if (Status* failed =
-          GetApi().ReadOpAttr(attribute, AttributeType::kInt, &out_features, sizeof(out_features), &num_bytes)) {
-    return failed;
-  }
-  return InferFromInput(context, [&](std::vector<Axis>* axes) { axes->back() = {out_features, ""}; });
+  if (Status* failed = ReadAttribute(context, "out_features", &out_features)) return failed;
+  return InferLast(context, out_features);
+}
+
+Status* InferHeads(const CustomOp*, ShapeInferContext* context) {
+  int64_t num_heads = 0;
+  int64_t head_dim = 0;
+  if (Status* failed = ReadAttribute(context, "num_heads", &num_heads)) return failed;
+  if (Status* failed = ReadAttribute(context, "head_dim", &head_dim)) return failed;
+  return InferLast(context, num_heads * head_dim);
 }
 
 }  // namespace shardrun::ort

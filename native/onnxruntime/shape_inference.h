@@ -15,5 +15,7 @@ Status* InferOctaves(const CustomOp*, ShapeInferContext* context);
 Status* InferHalf(const CustomOp*, ShapeInferContext* context);
 // The same sizes but the last, which is the attribute out_features.
 Status* InferOutFeatures(const CustomOp*, ShapeInferContext* context);
+// The same sizes but the last, which is the product of the attributes num_heads and head_dim.
+Status* InferHeads(const CustomOp*, ShapeInferContext* context);
 
 }  // namespace shardrun::ort

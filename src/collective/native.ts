@@ -341,10 +341,11 @@ export interface NativeAddon {
       readonly bounds: Float32Array;
     },
   ): void;
-  /** The instruction sets that products can use on this CPU, fastest first: of "avx512vnni", "avx2", "plain". */
+  /** The instruction sets that products and attention can use on this CPU, fastest first: of "avx512vnni", "avx2", "plain". */
   supportedKernels(): string[];
   /**
-   * From now on products of this process use these and not the fastest. All have the same results, bit for bit.
+   * From now on products and attention of this process use these and not the fastest. Products have the same results, bit for bit;
+   * of attention, what "plain" rounds more often may differ in the last bits.
    * @throws {UsageError} when this CPU does not have them
    */
   chooseKernels(name: string): void;

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import type { Communicator, Feed, FetchedValue, KeyValueCache, Session } from "../collective/native.ts";
 import { native } from "../collective/native.ts";
 import { ExecutionError, InternalError } from "../errors.ts";
+import { ownAttention } from "../model/cached-attention.ts";
 import { fuseGates } from "../model/fuse-gates.ts";
 import { fuseReductions } from "../model/fuse-reductions.ts";
 import type { Graph } from "../model/graph.ts";
@@ -90,7 +91,7 @@ export class ShardModel {
     const { rank, worldSize } = communicator;
     const plan = planShards(model, specification, worldSize);
     const addon = native();
-    const shard = fuseReductions(fuseGates(shardGraph(model.graph, plan, rank)));
+    const shard = ownAttention(fuseReductions(fuseGates(shardGraph(model.graph, plan, rank))));
     // Plain C++ is slower than onnxruntime.
     const graph = addon.supportedKernels().length > 1 ? packFloatProducts(shard) : shard;
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);

@@ -15,8 +15,6 @@ export interface ModelSizes {
   readonly numAttentionHeads: number;
   readonly numKeyValueHeads: number;
   readonly headDim: number;
-  /** As the graph has it: headDim made a multiple of what the attention kernel takes. */
-  readonly paddedHeadDim: number;
   /** Positions that the graph can be run with. */
   readonly maxPositions: number;
 }

@@ -1,13 +1,12 @@
 /**
  * Builds the graph of a decoder: families call these helpers in the order in which a token flows, and get value names back.
  * What all decoders share (inputs, cache tensors, head) is said here once. Letters as in docs: B batch, S new tokens,
- * M positions with logits, T cache length, D hidden, N query heads, K key/value heads, H (padded) head dim, V vocabulary.
+ * M positions with logits, T cache length, D hidden, N query heads, K key/value heads, H head dim, V vocabulary.
  */
 import { InternalError } from "../errors.ts";
 import type { Attribute, DataType, Dimension, Graph, GraphNode, GraphValue, Weight, WeightSource } from "./graph.ts";
 import { integerConstant } from "./constants.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { HeadLayout } from "./head-padding.ts";
 import { HEAD_NAME, type Table } from "./tied-embeddings.ts";
 
 /** One cache tensor pair of the graph; past and present are the same memory. */
@@ -15,7 +14,6 @@ export interface CacheTensor {
   readonly past: string;
   readonly present: string;
   readonly numHeads: number;
-  /** As the graph has it, padding included. */
   readonly headDim: number;
 }
 
@@ -29,7 +27,7 @@ interface AttentionOptions {
   readonly layer: number;
   readonly numHeads: number;
   readonly numKeyValueHeads: number;
-  readonly heads: HeadLayout;
+  readonly headDim: number;
   /** Factor of the scores before the softmax. */
   readonly scale: number;
   /** Scaled scores x become cap * tanh(x / cap). */
@@ -40,7 +38,7 @@ interface AttentionOptions {
   readonly rotary?: RotaryTableNames;
 }
 
-/** cos and sin of every position, [maxPositions, H/2] each. */
+/** cos and sin of every position, [maxPositions, half the elements that are turned] each. */
 export interface RotaryTableNames {
   readonly cos: string;
   readonly sin: string;
@@ -197,9 +195,9 @@ export class GraphBuilder {
    * @param qkv [B, S, (N+2K)*H], heads packed q|k|v, or the three apart
    */
   attention(name: string, qkv: string | readonly [string, string, string], options: AttentionOptions): string {
-    const { layer, numHeads, numKeyValueHeads, heads, scale, scoreCap, window, rotary } = options;
-    const key = this.addCacheTensor(layer, "key", numKeyValueHeads, heads.paddedHeadDim);
-    const value = this.addCacheTensor(layer, "value", numKeyValueHeads, heads.paddedHeadDim);
+    const { layer, numHeads, numKeyValueHeads, headDim, scale, scoreCap, window, rotary } = options;
+    const key = this.addCacheTensor(layer, "key", numKeyValueHeads, headDim);
+    const value = this.addCacheTensor(layer, "value", numKeyValueHeads, headDim);
     const [q, k, v] = typeof qkv === "string" ? [qkv, "", ""] : qkv;
     const inputs = [q, k, v, key.past, value.past, "seqlens_k", "total_sequence_length"];
     if (rotary !== undefined) inputs.push(rotary.cos, rotary.sin);

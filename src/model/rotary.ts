@@ -4,10 +4,9 @@
  * @see https://arxiv.org/abs/2104.09864 (RoFormer, section 3.4.2)
  */
 import { ModelError } from "../errors.ts";
-import type { HeadLayout } from "./head-padding.ts";
 import type { Settings } from "./settings.ts";
 
-/** cos and sin of every position and frequency, each [maxPositions, paddedHeadDim/2]. */
+/** cos and sin of every position and frequency, each [maxPositions, rotaryDim/2]. */
 export interface RotaryTables {
   readonly cos: Float32Array;
   readonly sin: Float32Array;
@@ -129,13 +128,11 @@ function scaleLikeLlama3(frequencies: Float32Array, scaling: Settings): Float32A
 const MAX_TABLE_BYTES = 2 ** 30;
 
 /**
- * The tables for positions 0 .. maxPositions-1. Padding pairs are zero, so whatever they are turned by stays zero; what a
- * head has beside the turned pairs keeps its value.
+ * The tables for positions 0 .. maxPositions-1.
  * @throws {ModelError} when a very long context would make them larger than MAX_TABLE_BYTES.
  */
-export function computeRotaryTables(rotation: Rotation, layout: HeadLayout, maxPositions: number): RotaryTables {
-  const { frequencies, scale } = rotation;
-  const width = layout.paddedHeadDim / 2;
+export function computeRotaryTables({ frequencies, scale }: Rotation, maxPositions: number): RotaryTables {
+  const width = frequencies.length;
   const numBytes = 2 * maxPositions * width * Float32Array.BYTES_PER_ELEMENT;
   if (numBytes > MAX_TABLE_BYTES) {
     throw new ModelError(
@@ -147,12 +144,11 @@ export function computeRotaryTables(rotation: Rotation, layout: HeadLayout, maxP
   const sin = new Float32Array(maxPositions * width);
   for (let position = 0; position < maxPositions; position++) {
     const row = position * width;
-    for (let i = 0; i < frequencies.length; i++) {
+    for (let i = 0; i < width; i++) {
       const angle = Math.fround(position * frequencies[i]!);
       cos[row + i] = Math.cos(angle) * scale;
       sin[row + i] = Math.sin(angle) * scale;
     }
-    cos.fill(1, row + frequencies.length, row + layout.headDim / 2);
   }
   return { cos, sin };
 }

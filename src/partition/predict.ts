@@ -53,6 +53,11 @@ const SMALL_MESSAGES_PER_STEP = 2;
 
 /** Products read a weight's bytes, all of them, once per step; other nodes look up rows of theirs. */
 const PRODUCT = /MatMul|Gemm/;
+/** Ops of which passes over a rank's graph make others: by those, what the plan has. */
+const PLANNED_AS: ReadonlyMap<string, string> = new Map([
+  ["CachedAttention", "GroupQueryAttention"],
+  ["GatedSilu", "Mul"],
+]);
 
 /** How long a rank keeps its core while another wants it: Linux looks at each tick of its clock (CONFIG_HZ=250). */
 const TURN_SECONDS = 4e-3;
@@ -99,8 +104,9 @@ function predictCompute(plan: Plan, steps: MeasuredSteps, { machines }: Placemen
       .map(({ node }) => node.opType),
   );
   const areProductsCut = [...cutTypes].some((type) => PRODUCT.test(type));
-  // A product may run under another name than the plan's, as PackedMatMul.
-  const isCut = (type: string): boolean => (PRODUCT.test(type) ? areProductsCut : cutTypes.has(type));
+  // An op may run under another name than the plan's, a product for example as PackedMatMul.
+  const isCut = (type: string): boolean =>
+    PRODUCT.test(type) ? areProductsCut : cutTypes.has(PLANNED_AS.get(type) ?? type);
   const shares = rankShares(plan);
   const numPhases = countPhases(plan);
   return Math.max(

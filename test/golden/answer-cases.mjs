@@ -17,12 +17,13 @@ const METHODS = {
     return { shape, data: Array.from(data) };
   },
   lastLogits: async (generator, input) => {
-    const { shape, data } = await generator.forwardBatch(input);
-    const [, longest, vocabSize] = shape;
-    return input.map((ids, row) => {
-      const begin = (row * longest + ids.length - 1) * vocabSize;
-      return Array.from(data.subarray(begin, begin + vocabSize));
-    });
+    const forwarded = await generator.forwardBatch(input);
+    return input.map((ids, row) => logitsAt(forwarded, row, ids.length - 1));
+  },
+  logitsAtOnce: async (generator, input, options) => {
+    const generated = (await generator.generateBatch(input, options)).map(({ sequencesIds }) => sequencesIds[0]);
+    const forwarded = await generator.forwardBatch(input.map((ids, row) => [...ids, ...generated[row]]));
+    return input.map((ids, row) => generated[row].map((_, step) => logitsAt(forwarded, row, ids.length - 1 + step)));
   },
   text: async (generator, input, options) => {
     const texts = [];
@@ -34,6 +35,11 @@ const METHODS = {
     return texts;
   },
 };
+
+function logitsAt({ shape: [, longest, vocabSize], data }, row, position) {
+  const begin = (row * longest + position) * vocabSize;
+  return Array.from(data.subarray(begin, begin + vocabSize));
+}
 
 function toLists(logits) {
   return logits.map((steps) => steps.map((row) => Array.from(row)));

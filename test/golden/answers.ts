@@ -23,6 +23,8 @@ export interface Outputs {
   forwardBatch: { readonly shape: ForwardResult["shape"]; readonly data: readonly number[] };
   /** Per input, the logits after its last token. */
   lastLogits: number[][];
+  /** Per input, the logits of every step of generateBatch, from one pass over what it gave. */
+  logitsAtOnce: number[][][];
   /** Per text, what encode, generateBatch and decode make of it. */
   text: { readonly promptIds: number[]; readonly ids: number[]; readonly text: string }[];
 }

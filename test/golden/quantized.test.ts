@@ -16,7 +16,7 @@ const SHARED = join(import.meta.dirname, "../../../shared/models");
 const DEMO = join(import.meta.dirname, "../../models/demo-stories");
 const directory = useTemporaryDirectory();
 
-/** Sizes that no number of ranks divides, heads that must be padded, matrices stored either way. */
+/** Sizes that no number of ranks divides, heads of no whole vectors, matrices stored either way. */
 const WRITTEN: Readonly<Record<string, CheckpointOptions>> = {
   "sizes that nothing divides": {
     config: {
@@ -98,6 +98,7 @@ function listCalls(): Call[] {
     ...PROMPTS.map((prompt) => generate([prompt])),
     generate([...PROMPTS.toReversed(), ...PROMPTS]),
     { method: "lastLogits", input: PROMPTS },
+    { method: "logitsAtOnce", input: PROMPTS, options: DECODING },
   ];
 }
 
@@ -137,6 +138,12 @@ describe.each([
     const alone = [first, second, third].flatMap(read);
     expect(read(batch)).toEqual(alone);
     expect(read(mixed)).toEqual([...alone.toReversed(), ...alone]);
+  });
+
+  test.each(names)("%s: tokens have the same bits one by one and all at once", (name) => {
+    const [batch, ...others] = answers.get(`${name} x 1`)!;
+    const oneByOne = outputOf(batch, "generateBatch").map(({ logits }) => logits[0]);
+    expect(outputOf(others.at(-1), "logitsAtOnce")).toEqual(oneByOne);
   });
 });
 

@@ -39,7 +39,7 @@ test("bench --profile --json: figures, and both kinds of steps divided; --trace:
       expect(sum).toBeCloseTo(msPerStep[rank]!, 6);
       expect(Math.min(...rows.map((row) => row.msPerStep[rank]!))).toBeGreaterThanOrEqual(0);
     }
-    expect(rows.map(({ name }) => name)).toEqual(expect.arrayContaining(["GroupQueryAttention", "collectives"]));
+    expect(rows.map(({ name }) => name)).toEqual(expect.arrayContaining(["CachedAttention", "collectives"]));
   }
 
   const { traceEvents } = JSON.parse(readFileSync(trace, "utf8")) as {

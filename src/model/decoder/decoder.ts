@@ -33,13 +33,12 @@ export function decoderFamily({ modelType, architecture, defaults, design }: Dec
     ignorableTensors: /rotary_emb\.inv_freq$/,
     build: (settings, checkpoint, options) => {
       const config = settings.withDefaults(defaults);
-      const { sizes, heads } = readDecoderSizes(config, options);
+      const sizes = readDecoderSizes(config, options);
       return build(config, {
         graph: new GraphBuilder(modelType, checkpoint),
         checkpoint,
         design: design(config, sizes),
         sizes,
-        heads,
         prefix: checkpoint.prefixOf("norm.weight", "model."),
       });
     },
@@ -99,13 +98,13 @@ function addNormWeights(parts: DecoderParts, name: string): { weight: string; bi
 }
 
 /** Each pair of tables is made once, for whichever layer comes first. */
-function makeRotaryTables({ graph, sizes, heads }: DecoderParts): (rotary: RotaryDesign) => RotaryTableNames {
+function makeRotaryTables({ graph, sizes }: DecoderParts): (rotary: RotaryDesign) => RotaryTableNames {
   const made = new Map<string, RotaryTableNames>();
   return ({ name, ...rotation }) => {
     const known = made.get(name);
     if (known !== undefined) return known;
-    const tables = computeRotaryTables(rotation, heads, sizes.maxPositions);
-    const shape = [sizes.maxPositions, heads.paddedHeadDim / 2];
+    const tables = computeRotaryTables(rotation, sizes.maxPositions);
+    const shape = [sizes.maxPositions, rotation.frequencies.length];
     const names = {
       cos: graph.constant(`${name}.cos`, shape, tables.cos),
       sin: graph.constant(`${name}.sin`, shape, tables.sin),

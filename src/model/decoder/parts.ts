@@ -3,7 +3,6 @@ import type { Checkpoint } from "../checkpoint.ts";
 import type { ModelSizes } from "../family.ts";
 import type { GraphBuilder } from "../graph-builder.ts";
 import type { WeightSource } from "../graph.ts";
-import type { HeadLayout } from "../head-padding.ts";
 import type { DecoderDesign } from "./design.ts";
 
 export interface DecoderParts {
@@ -11,7 +10,6 @@ export interface DecoderParts {
   readonly checkpoint: Checkpoint;
   readonly design: DecoderDesign;
   readonly sizes: ModelSizes;
-  readonly heads: HeadLayout;
   /** "model." unless the checkpoint was saved without it. */
   readonly prefix: string;
 }

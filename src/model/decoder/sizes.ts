@@ -1,15 +1,17 @@
 /** The sizes of a decoder from config.json, in the keys that the Llama line shares, checked against each other. */
 import { ModelError } from "../../errors.ts";
 import { limitContext, type BuildOptions, type ModelSizes } from "../family.ts";
-import { layOutHeads, type HeadLayout } from "../head-padding.ts";
-import { readOriginalContext, readRotaryDim } from "../rotary.ts";
+import { readOriginalContext } from "../rotary.ts";
 import type { Settings } from "../settings.ts";
 
+/** Many times what any model has; what is larger would fill memory with position tables before a tensor could contradict it. */
+const MAX_HEAD_DIM = 16_384;
+
 /**
- * Reads the sizes, and how heads lie in the graph.
- * @throws {ModelError} when sizes contradict each other
+ * Reads the sizes.
+ * @throws {ModelError} when they contradict each other, or no model can have them
  */
-export function readDecoderSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes; heads: HeadLayout } {
+export function readDecoderSizes(config: Settings, options: BuildOptions): ModelSizes {
   const hiddenSize = config.integer("hidden_size");
   const numAttentionHeads = config.integer("num_attention_heads");
   const numKeyValueHeads = config.integer("num_key_value_heads", numAttentionHeads);
@@ -28,9 +30,11 @@ export function readDecoderSizes(config: Settings, options: BuildOptions): { siz
   if (headDim % 2 !== 0) {
     throw new ModelError(`Heads of size ${headDim} in "${config.file}": rotary positions need an even size.`);
   }
-  const heads = layOutHeads(headDim, readRotaryDim(config, headDim));
+  if (headDim > MAX_HEAD_DIM) {
+    throw new ModelError(`Heads of size ${headDim}: expected at most ${MAX_HEAD_DIM}. Check config.json.`);
+  }
   const maxContext = options.maxContext ?? readOriginalContext(config);
-  const sizes = {
+  return {
     vocabSize: config.integer("vocab_size"),
     hiddenSize,
     intermediateSize: config.integer("intermediate_size"),
@@ -38,8 +42,6 @@ export function readDecoderSizes(config: Settings, options: BuildOptions): { siz
     numAttentionHeads,
     numKeyValueHeads,
     headDim,
-    paddedHeadDim: heads.paddedHeadDim,
     maxPositions: limitContext(config.integer("max_position_embeddings"), { maxContext }),
   };
-  return { sizes, heads };
 }

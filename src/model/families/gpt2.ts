@@ -8,7 +8,6 @@ import { ACTIVATIONS, addActivation } from "../activation.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { limitContext, type BuildOptions, type Family, type FamilyModel, type ModelSizes } from "../family.ts";
 import { GraphBuilder, type LayerNormWeights } from "../graph-builder.ts";
-import { layOutHeads, padHeads, type HeadLayout } from "../head-padding.ts";
 import type { Settings } from "../settings.ts";
 import { findEmbeddings } from "../tied-embeddings.ts";
 
@@ -26,7 +25,6 @@ interface Parts {
   readonly graph: GraphBuilder;
   readonly checkpoint: Checkpoint;
   readonly sizes: ModelSizes;
-  readonly heads: HeadLayout;
   /** "transformer." unless the checkpoint was saved without it. */
   readonly prefix: string;
   readonly epsilon: number;
@@ -36,12 +34,12 @@ function build(config: Settings, checkpoint: Checkpoint, options: BuildOptions):
   if (config.boolean("add_cross_attention", false)) {
     config.refuse("add_cross_attention", "there is no encoder to attend to.");
   }
-  const { sizes, heads } = readSizes(config, options);
+  const sizes = readSizes(config, options);
   const { vocabSize, hiddenSize } = sizes;
   const graph = new GraphBuilder("gpt2", checkpoint);
   const prefix = checkpoint.prefixOf("ln_f.weight", "transformer.");
   const epsilon = config.positive("layer_norm_epsilon", 1e-5);
-  const parts: Parts = { config, graph, checkpoint, sizes, heads, prefix, epsilon };
+  const parts: Parts = { config, graph, checkpoint, sizes, prefix, epsilon };
 
   const tableName = `${prefix}wte.weight`;
   const { table, head } = findEmbeddings(checkpoint, config, tableName, [vocabSize, hiddenSize], true);
@@ -65,7 +63,7 @@ function build(config: Settings, checkpoint: Checkpoint, options: BuildOptions):
   return { config: sizes, graph: graph.build(), cache: graph.cache };
 }
 
-function readSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes; heads: HeadLayout } {
+function readSizes(config: Settings, options: BuildOptions): ModelSizes {
   const hiddenSize = config.integer("n_embd", 768);
   const numAttentionHeads = config.integer("n_head", 12);
   if (hiddenSize % numAttentionHeads !== 0) {
@@ -73,57 +71,45 @@ function readSizes(config: Settings, options: BuildOptions): { sizes: ModelSizes
       `"n_embd" ${hiddenSize} in "${config.file}" must be a multiple of "n_head" ${numAttentionHeads}.`,
     );
   }
-  const heads = layOutHeads(hiddenSize / numAttentionHeads, 0);
-  const sizes = {
+  return {
     vocabSize: config.integer("vocab_size", 50257),
     hiddenSize,
     intermediateSize: config.integer("n_inner", 4 * hiddenSize),
     numHiddenLayers: config.integer("n_layer", 12),
     numAttentionHeads,
     numKeyValueHeads: numAttentionHeads,
-    headDim: heads.headDim,
-    paddedHeadDim: heads.paddedHeadDim,
+    headDim: hiddenSize / numAttentionHeads,
     maxPositions: limitContext(config.integer("n_positions", 1024), options),
   };
-  return { sizes, heads };
 }
 
 /** x: [B, S, D] -> qkv: [B, S, 3*N*H] -> attention: [B, S, N*H] -> [B, S, D] */
 function addSelfAttention(parts: Parts, layer: number, x: string): string {
-  const { config, graph, checkpoint, sizes, heads, prefix } = parts;
-  const { hiddenSize, numAttentionHeads } = sizes;
+  const { config, graph, sizes, prefix } = parts;
+  const { hiddenSize, numAttentionHeads, headDim } = sizes;
   const name = `h.${layer}`;
   const stored = `${prefix}${name}.attn`;
-  const paddedSize = numAttentionHeads * heads.paddedHeadDim;
-
-  const packed = checkpoint.tensor(`${stored}.c_attn.weight`, [hiddenSize, 3 * hiddenSize]);
-  const packedBias = checkpoint.tensor(`${stored}.c_attn.bias`, [3 * hiddenSize]);
   const qkv = graph.conv1d(
     `${name}.c_attn`,
     x,
-    graph.weight(
-      `${stored}.c_attn.weight`,
-      [hiddenSize, 3 * paddedSize],
-      padHeads(packed, 1, 3 * numAttentionHeads, heads),
-    ),
-    graph.weight(`${stored}.c_attn.bias`, [3 * paddedSize], padHeads(packedBias, 0, 3 * numAttentionHeads, heads)),
+    graph.tensor(`${stored}.c_attn.weight`, [hiddenSize, 3 * hiddenSize]),
+    graph.tensor(`${stored}.c_attn.bias`, [3 * hiddenSize]),
   );
 
-  const headScale = config.boolean("scale_attn_weights", true) ? 1 / Math.sqrt(heads.headDim) : 1;
+  const headScale = config.boolean("scale_attn_weights", true) ? 1 / Math.sqrt(headDim) : 1;
   const layerScale = config.boolean("scale_attn_by_inverse_layer_idx", false) ? 1 / (layer + 1) : 1;
   const attended = graph.attention(`${name}.attention`, qkv, {
     layer,
     numHeads: numAttentionHeads,
     numKeyValueHeads: numAttentionHeads,
-    heads,
+    headDim,
     scale: headScale * layerScale,
   });
 
-  const output = checkpoint.tensor(`${stored}.c_proj.weight`, [hiddenSize, hiddenSize]);
   return graph.conv1d(
     `${name}.attn.c_proj`,
     attended,
-    graph.weight(`${stored}.c_proj.weight`, [paddedSize, hiddenSize], padHeads(output, 0, numAttentionHeads, heads)),
+    graph.tensor(`${stored}.c_proj.weight`, [hiddenSize, hiddenSize]),
     graph.tensor(`${stored}.c_proj.bias`, [hiddenSize]),
   );
 }

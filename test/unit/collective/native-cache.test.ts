@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { native, type Communicator, type KeyValueCache, type Session } from "../../../src/collective/native.ts";
 import { ExecutionError, UsageError } from "../../../src/errors.ts";
+import { ownAttention } from "../../../src/model/cached-attention.ts";
 import { encodeModel } from "../../../src/model/onnx-format.ts";
 import {
   connectAlone,
@@ -59,7 +60,8 @@ let session: Session;
 beforeAll(async () => {
   openRuntime();
   communicator = await connectAlone();
-  session = await native().createSession({ model: encodeModel(ATTENTION), weights: [], intraThreads: 1, communicator });
+  const model = encodeModel(ownAttention(ATTENTION));
+  session = await native().createSession({ model, weights: [], intraThreads: 1, communicator });
 });
 
 afterAll(async () => {

@@ -82,7 +82,6 @@ describe("llama", () => {
       numAttentionHeads: 3,
       numKeyValueHeads: 1,
       headDim: 8,
-      paddedHeadDim: 16,
       maxPositions: 64,
     });
     expect(graph.inputs).toEqual([
@@ -90,22 +89,22 @@ describe("llama", () => {
       { name: "seqlens_k", dataType: "int32", shape: ["B"] },
       { name: "total_sequence_length", dataType: "int32", shape: [] },
       { name: "logits_positions", dataType: "int64", shape: ["M"] },
-      { name: "past_key_values.0.key", dataType: "float32", shape: ["B", 1, "T", 16] },
-      { name: "past_key_values.0.value", dataType: "float32", shape: ["B", 1, "T", 16] },
+      { name: "past_key_values.0.key", dataType: "float32", shape: ["B", 1, "T", 8] },
+      { name: "past_key_values.0.value", dataType: "float32", shape: ["B", 1, "T", 8] },
     ]);
     expect(graph.outputs).toEqual([
       { name: "logits", dataType: "float32", shape: ["B", "M", 40] },
       { name: "hidden_states", dataType: "float32", shape: ["B", "M", 24] },
-      { name: "present.0.key", dataType: "float32", shape: ["B", 1, "T", 16] },
-      { name: "present.0.value", dataType: "float32", shape: ["B", 1, "T", 16] },
+      { name: "present.0.key", dataType: "float32", shape: ["B", 1, "T", 8] },
+      { name: "present.0.value", dataType: "float32", shape: ["B", 1, "T", 8] },
     ]);
     expect(cache).toEqual([
-      { past: "past_key_values.0.key", present: "present.0.key", numHeads: 1, headDim: 16 },
-      { past: "past_key_values.0.value", present: "present.0.value", numHeads: 1, headDim: 16 },
+      { past: "past_key_values.0.key", present: "present.0.key", numHeads: 1, headDim: 8 },
+      { past: "past_key_values.0.value", present: "present.0.value", numHeads: 1, headDim: 8 },
     ]);
   });
 
-  test("attention: heads, scale of the real head size, rotary positions", async () => {
+  test("attention: heads, scale, rotary positions", async () => {
     const { graph } = await load({ config: { ...TINY_LLAMA, head_dim: 12 } });
     expect(graph.nodes.find(({ opType }) => opType === "GroupQueryAttention")!.attributes).toEqual({
       num_heads: { kind: "int", value: 3 },
@@ -115,14 +114,14 @@ describe("llama", () => {
     });
   });
 
-  test("padded heads: packed rows and output columns grow, what is stored does not", async () => {
-    const model = await load({ config: { ...TINY_LLAMA, head_dim: 12 } });
-    expect(shapeOf(model, "model.layers.1.self_attn.qkv_proj.weight")).toEqual([5 * 16, 24]);
-    expect(shapeOf(model, "model.layers.1.self_attn.o_proj.weight")).toEqual([24, 3 * 16]);
-    expect(shapeOf(model, "rotary.cos")).toEqual([64, 8]);
+  test("heads of a size of their own, of which a part is turned", async () => {
+    const model = await load({ config: { ...TINY_LLAMA, head_dim: 12, partial_rotary_factor: 0.5 } });
+    expect(shapeOf(model, "model.layers.1.self_attn.qkv_proj.weight")).toEqual([5 * 12, 24]);
+    expect(shapeOf(model, "model.layers.1.self_attn.o_proj.weight")).toEqual([24, 3 * 12]);
+    expect(shapeOf(model, "rotary.cos")).toEqual([64, 3]);
   });
 
-  test("heads that need no padding are mapped as they are", async () => {
+  test("matrices are mapped as they are", async () => {
     const { graph } = await load({ config: { ...TINY_LLAMA, head_dim: 16 } });
     expect(graph.weights.get("model.layers.0.self_attn.o_proj.weight")!.source).toMatchObject({ kind: "file" });
     expect(graph.weights.get("model.layers.0.self_attn.qkv_proj.weight")!.source).toMatchObject({
@@ -141,7 +140,7 @@ describe("llama", () => {
       "layers.0.gate_up_proj.add_bias: Add(layers.0.gate_up_proj, model.layers.0.mlp.gate_up_proj.bias)",
       "layers.0.down_proj.add_bias: Add(layers.0.down_proj, model.layers.0.mlp.down_proj.bias)",
     ]);
-    expect(shapeOf(model, "model.layers.0.self_attn.qkv_proj.bias")).toEqual([5 * 16]);
+    expect(shapeOf(model, "model.layers.0.self_attn.qkv_proj.bias")).toEqual([5 * 8]);
   });
 
   test.each<[string, Record<string, unknown>, (file: string) => string]>([
@@ -210,11 +209,11 @@ describe("gpt2", () => {
     expect(model.config).toMatchObject({ intermediateSize: 96, numKeyValueHeads: 3, headDim: 8, maxPositions: 64 });
   });
 
-  test("heads of 6 are padded to 8, an inner size may be given", async () => {
+  test("heads of any size, an inner size may be given", async () => {
     const model = await load({ config: { ...TINY_GPT2, n_head: 4, n_inner: 20 } });
-    expect(shapeOf(model, "transformer.h.1.attn.c_attn.weight")).toEqual([24, 3 * 4 * 8]);
-    expect(shapeOf(model, "transformer.h.1.attn.c_attn.bias")).toEqual([3 * 4 * 8]);
-    expect(shapeOf(model, "transformer.h.1.attn.c_proj.weight")).toEqual([4 * 8, 24]);
+    expect(shapeOf(model, "transformer.h.1.attn.c_attn.weight")).toEqual([24, 3 * 24]);
+    expect(shapeOf(model, "transformer.h.1.attn.c_attn.bias")).toEqual([3 * 24]);
+    expect(shapeOf(model, "transformer.h.1.attn.c_proj.weight")).toEqual([24, 24]);
     expect(shapeOf(model, "transformer.h.1.mlp.c_fc.weight")).toEqual([24, 20]);
   });
 
@@ -280,7 +279,7 @@ describe("every family", () => {
     const directory = write({ config: TINY_LLAMA });
     const small = await loadModel(directory, { maxContext: 10 });
     expect(small.config.maxPositions).toBe(10);
-    expect(shapeOf(small, "rotary.sin")).toEqual([10, 8]);
+    expect(shapeOf(small, "rotary.sin")).toEqual([10, 4]);
     expect((await loadModel(directory, { maxContext: 1000 })).config.maxPositions).toBe(64);
     expect((await load({ config: TINY_GPT2 })).config.maxPositions).toBe(64);
   });

@@ -91,7 +91,7 @@ describe("the same model in both formats", () => {
     await writeGgufModel(directory, scaled, {}, [float32Tensor("rope_freqs.weight", [4], factors)]);
     const tables = (model: Model): Float32Array =>
       new Float32Array(materialiseWeight(model.graph.weights.get("rotary.cos")!, readFileRange).data.slice().buffer);
-    const width = (await loadModel(scaled)).config.paddedHeadDim / 2;
+    const width = factors.length;
     const [before, after] = [tables(plain), tables(await loadModel(scaled))];
     // Position 8 turns a pair as far as position 8 / factor did.
     factors.forEach((factor, pair) => {

@@ -57,8 +57,8 @@ describe("quantizeGraph", () => {
     const directory = writeTemporaryCheckpoint({ config: { ...TINY_LLAMA, num_hidden_layers: 1 } });
     const { graph } = await loadModel(directory, { computeType: "int8" });
     expect(describePacked(graph)).toEqual({
-      "model.layers.0.self_attn.qkv_proj.weight": "8 bits [80, 24]",
-      "model.layers.0.self_attn.o_proj.weight": "8 bits [24, 48]",
+      "model.layers.0.self_attn.qkv_proj.weight": "8 bits [40, 24]",
+      "model.layers.0.self_attn.o_proj.weight": "8 bits [24, 24]",
       "model.layers.0.mlp.gate_up_proj.weight": "8 bits [40, 24]",
       "model.layers.0.mlp.down_proj.weight": "8 bits [24, 20]",
       "lm_head.weight": "8 bits [40, 24]",

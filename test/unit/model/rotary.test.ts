@@ -1,7 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
 import { ModelError } from "../../../src/errors.ts";
-import type { WeightSource } from "../../../src/model/graph.ts";
-import { layOutHeads, padHeads } from "../../../src/model/head-padding.ts";
 import { computeRotaryTables, readOriginalContext, readRotaryDim, readRotation } from "../../../src/model/rotary.ts";
 import { Settings } from "../../../src/model/settings.ts";
 
@@ -136,53 +134,17 @@ describe("heads of which a part is turned", () => {
       new ModelError(`${what} in "config.json" is not supported: it would turn ${rotaryDim} of 16 elements of a head.`),
     );
   });
-
-  test("laid out, turned by the tables as the kernel turns whole heads, and laid back they are what was asked for", () => {
-    const [headDim, rotaryDim, position] = [12, 8, 5];
-    const layout = layOutHeads(headDim, rotaryDim);
-    const frequencies = Float32Array.from([1, 0.5, 0.25, 0.125]);
-    const { cos, sin } = computeRotaryTables({ frequencies, scale: 1.5 }, layout, position + 1);
-    const half = layout.paddedHeadDim / 2;
-    const head = Array.from({ length: headDim }, (_, i) => Math.sin(i + 1));
-    const places = padHeads({ kind: "file", file: "", offset: 0, dataType: "float32", shape: [headDim] }, 0, 1, layout);
-    const order = (places as Extract<WeightSource, { kind: "take" }>).runs.flatMap((run) =>
-      "zeros" in run
-        ? Array<number>(run.zeros).fill(-1)
-        : Array.from({ length: run.end - run.begin }, (_, i) => run.begin + i),
-    );
-    const laidOut = order.map((i) => (i === -1 ? 0 : head[i]!));
-    const turned = laidOut.map((value, i) => {
-      const [c, s] = [cos, sin].map((table) => table[position * half + (i % half)]!);
-      return value * c! + (i < half ? -laidOut[i + half]! : laidOut[i - half]!) * s!;
-    });
-    head.forEach((value, i) => {
-      const angle = position * (frequencies[i % 4] ?? 0);
-      const partner = i < 4 ? -head[i + 4]! : head[i - 4]!;
-      const expected = i < rotaryDim ? 1.5 * (value * Math.cos(angle) + partner * Math.sin(angle)) : value;
-      expect(turned[order.indexOf(i)]).toBeCloseTo(expected, 6);
-    });
-  });
 });
 
-test("tables hold cos and sin of position * frequency, and zeros for padding", () => {
-  const { cos, sin } = computeRotaryTables(
-    { frequencies: Float32Array.from([1, 0.5]), scale: 1 },
-    layOutHeads(4, 4),
-    3,
-  );
-  expect(cos).toHaveLength(3 * 8);
-  const pad = [0, 0, 0, 0, 0, 0];
-  expect(Array.from(cos, (value) => Number(value.toFixed(6)))).toEqual(
-    [0, 1, 2].flatMap((p) => [Number(Math.cos(p).toFixed(6)), Number(Math.cos(p / 2).toFixed(6)), ...pad]),
-  );
-  expect(Array.from(sin, (value) => Number(value.toFixed(6)))).toEqual(
-    [0, 1, 2].flatMap((p) => [Number(Math.sin(p).toFixed(6)), Number(Math.sin(p / 2).toFixed(6)), ...pad]),
-  );
+test("tables hold cos and sin of position * frequency, times the scale", () => {
+  const { cos, sin } = computeRotaryTables({ frequencies: Float32Array.from([1, 0.5]), scale: 1.5 }, 3);
+  const angles = [0, 1, 2].flatMap((position) => [position, position / 2]);
+  expect(rounded([...cos])).toEqual(rounded(angles.map((angle) => 1.5 * Math.cos(angle))));
+  expect(rounded([...sin])).toEqual(rounded(angles.map((angle) => 1.5 * Math.sin(angle))));
 });
 
 test("tables of an absurd context are refused", () => {
-  const layout = layOutHeads(128, 128);
-  expect(() => computeRotaryTables({ frequencies: new Float32Array(64), scale: 1 }, layout, 10_000_000)).toThrow(
+  expect(() => computeRotaryTables({ frequencies: new Float32Array(64), scale: 1 }, 10_000_000)).toThrow(
     new ModelError(
       "Rotary tables of 10000000 positions and 64 frequencies would take 5120000000 bytes, more than 1073741824. " +
         "Pass a smaller maxContext.",

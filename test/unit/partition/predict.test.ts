@@ -31,7 +31,7 @@ const stepOf = (unit: number): MeasuredStep => ({
   seconds: 10 * unit,
   opSeconds: new Map([
     ["FusedMatMul", 7 * unit],
-    ["GroupQueryAttention", unit],
+    ["CachedAttention", unit],
     ["SkipSimplifiedLayerNormalization", unit],
   ]),
 });
