@@ -8,6 +8,7 @@ import type { Attribute, DataType, Dimension, Graph, GraphNode, GraphValue, Weig
 import { integerConstant } from "./constants.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { HEAD_NAME, type Table } from "./tied-embeddings.ts";
+import { gatherWantedPositions } from "./wanted-positions.ts";
 
 /** One cache tensor pair of the graph; past and present are the same memory. */
 export interface CacheTensor {
@@ -259,7 +260,7 @@ export class GraphBuilder {
 
   build(): Graph {
     const { name, inputs, outputs, nodes, weights } = this;
-    return { name, inputs, outputs, nodes, weights };
+    return gatherWantedPositions({ name, inputs, outputs, nodes, weights });
   }
 }
 

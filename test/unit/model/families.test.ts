@@ -57,8 +57,10 @@ describe("llama", () => {
       "layers.0.qkv_proj: FusedMatMul(layers.0.input_layernorm, model.layers.0.self_attn.qkv_proj.weight)",
       "layers.0.attention: GroupQueryAttention(layers.0.qkv_proj, , , past_key_values.0.key, past_key_values.0.value, " +
         "seqlens_k, total_sequence_length, rotary.cos, rotary.sin)",
-      "layers.0.o_proj: FusedMatMul(layers.0.attention, model.layers.0.self_attn.o_proj.weight)",
-      "layers.0.post_attention_layernorm: SkipSimplifiedLayerNormalization(layers.0.o_proj, embed_tokens, " +
+      "layers.0.attention.wanted: Gather(layers.0.attention, logits_positions)",
+      "layers.0.o_proj: FusedMatMul(layers.0.attention.wanted, model.layers.0.self_attn.o_proj.weight)",
+      "embed_tokens.wanted: Gather(embed_tokens, logits_positions)",
+      "layers.0.post_attention_layernorm: SkipSimplifiedLayerNormalization(layers.0.o_proj, embed_tokens.wanted, " +
         "model.layers.0.post_attention_layernorm.weight)",
       "layers.0.gate_up_proj: FusedMatMul(layers.0.post_attention_layernorm, model.layers.0.mlp.gate_up_proj.weight)",
       "layers.0.split_gate_up: Split(layers.0.gate_up_proj, layers.0.split_gate_up.sizes)",
@@ -66,7 +68,6 @@ describe("llama", () => {
       "layers.0.gated: Mul(layers.0.activation, layers.0.up)",
       "layers.0.down_proj: FusedMatMul(layers.0.gated, model.layers.0.mlp.down_proj.weight)",
       "norm: SkipSimplifiedLayerNormalization(layers.0.down_proj, layers.0.post_attention_layernorm.residual, model.norm.weight)",
-      "hidden_states: Gather(norm, logits_positions)",
       "lm_head: FusedMatMul(hidden_states, lm_head.weight)",
     ]);
   });
@@ -192,9 +193,11 @@ describe("gpt2", () => {
       "h.0.c_attn.add_bias: Add(h.0.c_attn, transformer.h.0.attn.c_attn.bias)",
       "h.0.attention: GroupQueryAttention(h.0.c_attn.add_bias, , , past_key_values.0.key, past_key_values.0.value, " +
         "seqlens_k, total_sequence_length)",
-      "h.0.attn.c_proj: MatMul(h.0.attention, transformer.h.0.attn.c_proj.weight)",
+      "h.0.attention.wanted: Gather(h.0.attention, logits_positions)",
+      "h.0.attn.c_proj: MatMul(h.0.attention.wanted, transformer.h.0.attn.c_proj.weight)",
       "h.0.attn.c_proj.add_bias: Add(h.0.attn.c_proj, transformer.h.0.attn.c_proj.bias)",
-      "h.0.ln_2: SkipLayerNormalization(h.0.attn.c_proj.add_bias, h.0.ln_1.residual, " +
+      "h.0.ln_1.residual.wanted: Gather(h.0.ln_1.residual, logits_positions)",
+      "h.0.ln_2: SkipLayerNormalization(h.0.attn.c_proj.add_bias, h.0.ln_1.residual.wanted, " +
         "transformer.h.0.ln_2.weight, transformer.h.0.ln_2.bias)",
       "h.0.mlp.c_fc: MatMul(h.0.ln_2, transformer.h.0.mlp.c_fc.weight)",
       "h.0.mlp.c_fc.add_bias: Add(h.0.mlp.c_fc, transformer.h.0.mlp.c_fc.bias)",
@@ -202,7 +205,6 @@ describe("gpt2", () => {
       "h.0.mlp.c_proj: MatMul(h.0.mlp.activation, transformer.h.0.mlp.c_proj.weight)",
       "h.0.mlp.c_proj.add_bias: Add(h.0.mlp.c_proj, transformer.h.0.mlp.c_proj.bias)",
       "ln_f: SkipLayerNormalization(h.0.mlp.c_proj.add_bias, h.0.ln_2.residual, transformer.ln_f.weight, transformer.ln_f.bias)",
-      "hidden_states: Gather(ln_f, logits_positions)",
       "lm_head: FusedMatMul(hidden_states, lm_head.weight)",
     ]);
     expect(model.graph.inputs.map(({ name }) => name)).toContain("position_ids");

@@ -16,10 +16,12 @@ layer  node                      weight        sharding                     coll
 0-3    input_layernorm           [96]          Replicate                    -                      384 B f32
 0-3    qkv_proj                  [160, 96]     Shard(0) columnParallel      -                      18.0 KiB - 36.0 KiB f32
 0      attention                 2 x [256, 8]  Replicate                    -                      16.0 KiB f32
-0-3    o_proj                    [96, 96]      Shard(1) rowParallel         allReduce [B, S, 96]   6.0 KiB - 12.0 KiB f32
+0-2    o_proj                    [96, 96]      Shard(1) rowParallel         allReduce [B, S, 96]   6.0 KiB - 12.0 KiB f32
 0-3    post_attention_layernorm  [96]          Replicate                    -                      384 B f32
 0-3    gate_up_proj              [512, 96]     Shard(0) columnParallel      -                      48.0 KiB f32
-0-3    down_proj                 [96, 256]     Shard(1) rowParallel         allReduce [B, S, 96]   24.0 KiB f32
+0-2    down_proj                 [96, 256]     Shard(1) rowParallel         allReduce [B, S, 96]   24.0 KiB f32
+3      o_proj                    [96, 96]      Shard(1) rowParallel         allReduce [B, M, 96]   6.0 KiB - 12.0 KiB f32
+3      down_proj                 [96, 256]     Shard(1) rowParallel         allReduce [B, M, 96]   24.0 KiB f32
 -      norm                      [96]          Replicate                    -                      384 B f32
 -      lm_head                   [576, 96]     Shard(0) vocabularyParallel  allGather [B, M, 576]  54.0 KiB f32
 
