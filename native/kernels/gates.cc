@@ -9,9 +9,6 @@ namespace shardrun {
 
 namespace {
 
-// Values that are worth waking another thread.
-constexpr size_t kTaskValues = 16384;
-
 SHARDRUN_PER_INSTRUCTION_SET void GateRow(const float* gate, const float* up, size_t count, float* out) {
 #pragma GCC ivdep
   for (size_t i = 0; i < count; ++i) {
@@ -24,19 +21,10 @@ SHARDRUN_PER_INSTRUCTION_SET void GateRow(const float* gate, const float* up, si
 }  // namespace
 
 void GateWithSilu(const float* gate_up, size_t num_rows, size_t num_features, float* out, Threads* threads) {
-  const size_t rows_per_task = std::max<size_t>(1, kTaskValues / std::max<size_t>(1, num_features));
-  const size_t num_tasks = (num_rows + rows_per_task - 1) / rows_per_task;
-  const auto open = [&](size_t task) {
-    for (size_t row = task * rows_per_task; row < std::min(num_rows, (task + 1) * rows_per_task); ++row) {
-      const float* gate = gate_up + row * 2 * num_features;
-      GateRow(gate, gate + num_features, num_features, out + row * num_features);
-    }
-  };
-  if (num_tasks <= 1 || threads->count() == 1) {
-    for (size_t task = 0; task < num_tasks; ++task) open(task);
-    return;
-  }
-  threads->Run(num_tasks, open);
+  RunRows(num_rows, 2 * num_features, threads, [&](size_t row) {
+    const float* gate = gate_up + row * 2 * num_features;
+    GateRow(gate, gate + num_features, num_features, out + row * num_features);
+  });
 }
 
 }  // namespace shardrun

@@ -7,6 +7,13 @@
 
 namespace shardrun {
 
+namespace {
+
+// Numbers that are worth waking another thread.
+constexpr size_t kTaskValues = 16384;
+
+}  // namespace
+
 void OwnThreads::Run(size_t num_tasks, const std::function<void(size_t)>& body) {
   std::atomic<size_t> next = 0;
   const auto work = [&] {
@@ -16,6 +23,19 @@ void OwnThreads::Run(size_t num_tasks, const std::function<void(size_t)>& body) 
   for (size_t i = 1; i < std::min(static_cast<size_t>(count_), num_tasks); ++i) others.emplace_back(work);
   work();
   for (std::thread& other : others) other.join();
+}
+
+void RunRows(size_t num_rows, size_t row_values, Threads* threads, const std::function<void(size_t)>& body) {
+  const size_t rows_per_task = std::max<size_t>(1, kTaskValues / std::max<size_t>(1, row_values));
+  const size_t num_tasks = (num_rows + rows_per_task - 1) / rows_per_task;
+  const auto run = [&](size_t task) {
+    for (size_t row = task * rows_per_task; row < std::min(num_rows, (task + 1) * rows_per_task); ++row) body(row);
+  };
+  if (num_tasks <= 1 || threads->count() == 1) {
+    for (size_t task = 0; task < num_tasks; ++task) run(task);
+    return;
+  }
+  threads->Run(num_tasks, run);
 }
 
 }  // namespace shardrun

@@ -26,4 +26,7 @@ class OwnThreads : public Threads {
   const int count_;
 };
 
+// Calls body(row) for each of num_rows rows of row_values numbers, as many rows to a task as are worth waking a thread.
+void RunRows(size_t num_rows, size_t row_values, Threads* threads, const std::function<void(size_t)>& body);
+
 }  // namespace shardrun

@@ -6,6 +6,7 @@
 
 #include "attention_ops.h"
 #include "gate_ops.h"
+#include "norm_ops.h"
 #include "stopwatch.h"
 
 namespace shardrun::ort {
@@ -114,6 +115,7 @@ class DomainRegistration {
 std::vector<std::unique_ptr<Op>> MakeOps(CollectiveState* collective_state, ProductState* product_state) {
   std::vector<std::unique_ptr<Op>> ops = MakeCollectiveOps(collective_state);
   for (std::unique_ptr<Op>& op : MakeProductOps(product_state, collective_state)) ops.push_back(std::move(op));
+  for (std::unique_ptr<Op>& op : MakeNormOps(product_state->num_threads)) ops.push_back(std::move(op));
   ops.push_back(MakeGatedSiluOp(product_state->num_threads));
   ops.push_back(MakeCachedAttentionOp(product_state->num_threads));
   return ops;
