@@ -29,6 +29,7 @@ inline constexpr size_t kGroupInputs = 4;
 inline constexpr size_t kGroupBytes = kTileOutputs * kGroupInputs;
 // Of 4-bit products: inputs whose activations share a scale.
 inline constexpr size_t kRowBlock = 32;
+inline constexpr size_t kBlockGroups = kRowBlock / kGroupInputs;
 // Inputs up to which a sum of 4-bit products fits into 32 bits whatever they are, see products.h.
 inline constexpr size_t kBoundInputs = 8192;
 

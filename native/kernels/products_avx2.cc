@@ -171,6 +171,25 @@ SHARDRUN_AVX2_INLINE void AddRounded(__m256i number, __m256 factor, __m256i* tot
   *total = _mm256_add_epi32(*total, _mm256_castps_si256(shifted));
 }
 
+// total += what a row's high parts add to one half of a tile. groups, scales: of this half
+SHARDRUN_AVX2 void AddHighBlocks(const Product& product, size_t row, const uint8_t* groups, const uint8_t* scales,
+                                 size_t half, __m256 per_bound, __m256i* total) {
+  const size_t row_blocks = product.layout.padded_inputs() / kRowBlock;
+  const size_t blocks_per_scale = product.layout.block_size / kRowBlock;
+  const HighGroup* high = product.rows.high(row);
+  for (const HighGroup* end = high + product.rows.num_high(row); high < end; ++high) {
+    const size_t block = high->group / kBlockGroups;
+    const __m256i both = Load(groups + high->group / 2 * kGroupBytes);
+    const __m128i shift = _mm_cvtsi32_si128(high->group % 2 == 0 ? 0 : 4);
+    const __m256i weights = _mm256_and_si256(_mm256_srl_epi16(both, shift), _mm256_set1_epi8(0xf));
+    const __m256i sum = AddPairs(_mm256_maddubs_epi16(weights, Broadcast(high->values)));
+    const __m256 row_scale = _mm256_set1_ps(kHighStep * product.rows.scales()[row * row_blocks + block]);
+    const uint8_t* of_block = scales + block / blocks_per_scale * kTileOutputs * sizeof(uint16_t);
+    AddRounded(sum, _mm256_mul_ps(row_scale, _mm256_mul_ps(LoadHalves(of_block, half), per_bound)), total);
+    *total = _mm256_sub_epi32(*total, _mm256_set1_epi32(kRoundingShiftBits));
+  }
+}
+
 template <size_t kRows>
 SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
   const PackedLayout& layout = product.layout;
@@ -223,8 +242,9 @@ SHARDRUN_AVX2 void Multiply4(const Product& product, size_t row, size_t tile) {
   }
   SHARDRUN_UNROLL
   for (size_t half = 0; half < kHalves; ++half) {
-    SHARDRUN_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
+      AddHighBlocks(product, row + r, weight + layout.groups_offset() + half * kHalfBytes,
+                    weight + layout.scales_offset(), half, per_bound[half], &totals[half][r]);
       StoreSums(product, row + r, tile, half, totals[half][r], product.rows.units()[row + r]);
     }
   }

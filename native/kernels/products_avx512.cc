@@ -211,6 +211,12 @@ SHARDRUN_AVX512_INLINE void AddRounded(__m512i number, __m512 factor, __m512i* t
   *total = _mm512_add_epi32(*total, _mm512_castps_si512(shifted));
 }
 
+// 1 / the bounds of a tile's outputs.
+SHARDRUN_AVX512_INLINE __m512 PerBound(const BlockProduct& product, size_t tile) {
+  const auto* bounds = reinterpret_cast<const float*>(product.tiles + tile * product.tile_bytes);
+  return _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(bounds));
+}
+
 // out: [kRows, kTiles, 16]
 template <size_t kRows, size_t kTiles, bool kPacked>
 SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, int32_t* out) {
@@ -223,8 +229,7 @@ SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, int32_t* out)
   __m512 per_bound[kTiles];
   SHARDRUN_UNROLL
   for (size_t t = 0; t < kTiles; ++t) {
-    const float* bounds = reinterpret_cast<const float*>(product.tiles + t * product.tile_bytes);
-    per_bound[t] = _mm512_div_ps(_mm512_set1_ps(1), _mm512_loadu_ps(bounds));
+    per_bound[t] = PerBound(product, t);
     SHARDRUN_UNROLL
     for (size_t r = 0; r < kRows; ++r) totals[t][r] = _mm512_set1_epi32(-shifts);
   }
@@ -266,6 +271,41 @@ SHARDRUN_AVX512_INLINE void AddBlocks(const BlockProduct& product, int32_t* out)
   }
 }
 
+// totals += what one row's high parts add.
+template <size_t kTiles, bool kPacked>
+SHARDRUN_AVX512_INLINE void AddHighBlocks(const BlockProduct& product, const float* row_scales, const HighGroup* high,
+                                          size_t num_high, __m512i (&totals)[kTiles]) {
+  const auto shifts = static_cast<int32_t>(static_cast<uint32_t>(num_high) * kRoundingShiftBits);
+  __m512 per_bound[kTiles];
+  SHARDRUN_UNROLL
+  for (size_t t = 0; t < kTiles; ++t) {
+    per_bound[t] = PerBound(product, t);
+    totals[t] = _mm512_sub_epi32(totals[t], _mm512_set1_epi32(shifts));
+  }
+  for (const HighGroup* end = high + num_high; high < end; ++high) {
+    const size_t block = high->group / kBlockGroups;
+    const size_t scale_offset = block / product.blocks_per_scale * kTileOutputs * sizeof(uint16_t);
+    const __m512i four = Broadcast(high->values);
+    const __m512 row_scale = _mm512_set1_ps(kHighStep * row_scales[block]);
+    SHARDRUN_UNROLL
+    for (size_t t = 0; t < kTiles; ++t) {
+      const uint8_t* groups = product.groups + t * product.groups_stride;
+      __m512i weights;
+      if (kPacked) {
+        const __m512i both = _mm512_loadu_si512(groups + high->group / 2 * kGroupBytes);
+        const __m128i shift = _mm_cvtsi32_si128(high->group % 2 == 0 ? 0 : 4);
+        weights = _mm512_and_si512(_mm512_srl_epi16(both, shift), _mm512_set1_epi8(0xf));
+      } else {
+        weights = _mm512_loadu_si512(groups + high->group * kGroupBytes);
+      }
+      __m512i sum = _mm512_setzero_si512();
+      MultiplyAdd(&sum, weights, four);
+      const uint8_t* scales = product.tiles + t * product.tile_bytes + product.scales_offset + scale_offset;
+      AddRounded(sum, _mm512_mul_ps(row_scale, _mm512_mul_ps(LoadHalves(scales), per_bound[t])), &totals[t]);
+    }
+  }
+}
+
 // groups: of kTiles unpacked tiles, or null: they are read from the weight
 template <size_t kRows, size_t kTiles, bool kPacked>
 SHARDRUN_AVX512 void Multiply4(const Product& product, size_t row, size_t tile, const uint8_t* unpacked) {
@@ -274,17 +314,27 @@ SHARDRUN_AVX512 void Multiply4(const Product& product, size_t row, size_t tile, 
   const size_t row_blocks = padded / kRowBlock;
   const uint8_t* tiles = product.weight + tile * layout.tile_bytes();
   int32_t sums[kRows * kTiles * kTileOutputs];
-  AddBlocks<kRows, kTiles, kPacked>(
-      {product.rows.values() + row * padded, product.rows.scales() + row * row_blocks,
-       product.rows.sums() + row * row_blocks, tiles, layout.tile_bytes(), layout.scales_offset(),
-       layout.has_minimum ? layout.minima_offset() : 0, kPacked ? tiles + layout.groups_offset() : unpacked,
-       kPacked ? layout.tile_bytes() : padded * kTileOutputs, row_blocks, layout.block_size / kRowBlock},
-      sums);
+  const BlockProduct blocks = {product.rows.values() + row * padded,
+                               product.rows.scales() + row * row_blocks,
+                               product.rows.sums() + row * row_blocks,
+                               tiles,
+                               layout.tile_bytes(),
+                               layout.scales_offset(),
+                               layout.has_minimum ? layout.minima_offset() : 0,
+                               kPacked ? tiles + layout.groups_offset() : unpacked,
+                               kPacked ? layout.tile_bytes() : padded * kTileOutputs,
+                               row_blocks,
+                               layout.block_size / kRowBlock};
+  AddBlocks<kRows, kTiles, kPacked>(blocks, sums);
   for (size_t r = 0; r < kRows; ++r) {
-    for (size_t t = 0; t < kTiles; ++t) {
-      Store(product, row + r, tile + t, _mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs),
-            product.rows.units()[row + r]);
+    __m512i totals[kTiles];
+    for (size_t t = 0; t < kTiles; ++t) totals[t] = _mm512_loadu_si512(sums + (r * kTiles + t) * kTileOutputs);
+    const size_t num_high = product.rows.num_high(row + r);
+    if (num_high > 0) {
+      AddHighBlocks<kTiles, kPacked>(blocks, blocks.row_scales + r * row_blocks, product.rows.high(row + r), num_high,
+                                     totals);
     }
+    for (size_t t = 0; t < kTiles; ++t) Store(product, row + r, tile + t, totals[t], product.rows.units()[row + r]);
   }
 }
 

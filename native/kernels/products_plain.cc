@@ -60,13 +60,12 @@ float LoadHalf(const uint8_t* halves, size_t index) {
   return Float16::Load(half);
 }
 
-// The integer product of one output with 32 inputs. values: [32]   groups: of these inputs, two in each 64 bytes
-int32_t MultiplyBlock(const int8_t* values, const uint8_t* groups, size_t output) {
+// The integer product of one output with the inputs of a group. values: [4]   groups: two in each 64 bytes
+int32_t MultiplyGroup(const int8_t* values, const uint8_t* groups, size_t group, size_t output) {
   int32_t sum = 0;
-  for (size_t i = 0; i < kRowBlock; ++i) {
-    const size_t pair = i / (2 * kGroupInputs);
-    const uint8_t both = groups[pair * kGroupBytes + output * kGroupInputs + i % kGroupInputs];
-    sum += (i / kGroupInputs % 2 == 0 ? both & 0xf : both >> 4) * values[i];
+  for (size_t i = 0; i < kGroupInputs; ++i) {
+    const uint8_t both = groups[group / 2 * kGroupBytes + output * kGroupInputs + i];
+    sum += (group % 2 == 0 ? both & 0xf : both >> 4) * values[i];
   }
   return sum;
 }
@@ -85,20 +84,32 @@ int32_t MultiplyOutput(const Product& product, const uint8_t* weight, float boun
   const size_t padded = layout.padded_inputs();
   const size_t num_row_blocks = padded / kRowBlock;
   const int8_t* values = product.rows.values() + row * padded;
+  const float* row_scales = product.rows.scales() + row * num_row_blocks;
+  const uint8_t* groups = weight + layout.groups_offset();
+  // The scale of a block of the row's, or its minimum, per bound.
+  const auto scale_of = [&](size_t row_block, size_t offset) {
+    const size_t block = row_block / (layout.block_size / kRowBlock);
+    return LoadHalf(weight + offset, block * kTileOutputs + output) / bound;
+  };
   uint32_t total = 0;
   for (size_t i = 0; i < num_row_blocks; ++i) {
-    const size_t block = i / (layout.block_size / kRowBlock);
-    const float row_scale = product.rows.scales()[row * num_row_blocks + i];
+    const float row_scale = row_scales[i];
     const int32_t row_sum = product.rows.sums()[row * num_row_blocks + i];
-    const float scale = LoadHalf(weight + layout.scales_offset(), block * kTileOutputs + output) / bound;
-    int32_t sum = MultiplyBlock(values + i * kRowBlock,
-                                weight + layout.groups_offset() + i * kRowBlock / 8 * kGroupBytes, output);
-    if (!layout.has_minimum) sum -= 8 * row_sum;
-    total += RoundProduct(sum, row_scale * scale) - kRoundingShiftBits;
-    if (layout.has_minimum) {
-      const float minimum = LoadHalf(weight + layout.minima_offset(), block * kTileOutputs + output) / bound;
-      total += RoundProduct(row_sum, row_scale * minimum) - kRoundingShiftBits;
+    int32_t sum = 0;
+    for (size_t group = i * kBlockGroups; group < (i + 1) * kBlockGroups; ++group) {
+      sum += MultiplyGroup(values + group * kGroupInputs, groups, group, output);
     }
+    if (!layout.has_minimum) sum -= 8 * row_sum;
+    total += RoundProduct(sum, row_scale * scale_of(i, layout.scales_offset())) - kRoundingShiftBits;
+    if (layout.has_minimum) {
+      total += RoundProduct(row_sum, row_scale * scale_of(i, layout.minima_offset())) - kRoundingShiftBits;
+    }
+  }
+  for (size_t i = 0; i < product.rows.num_high(row); ++i) {
+    const HighGroup& high = product.rows.high(row)[i];
+    const size_t block = high.group / kBlockGroups;
+    const float factor = kHighStep * row_scales[block] * scale_of(block, layout.scales_offset());
+    total += RoundProduct(MultiplyGroup(high.values, groups, high.group, output), factor) - kRoundingShiftBits;
   }
   return static_cast<int32_t>(total);
 }

@@ -23,6 +23,16 @@ uint32_t PlainLargestMagnitude(const float* x, size_t count) {
   return largest;
 }
 
+BlockMagnitudes PlainLargestMagnitudes(const float* x) {
+  BlockMagnitudes magnitudes = {0, 0};
+  for (size_t group = 0; group < kBlockGroups; ++group) {
+    const uint32_t of_group = PlainLargestMagnitude(x + group * kGroupInputs, kGroupInputs);
+    magnitudes.others = std::max(magnitudes.others, std::min(magnitudes.largest, of_group));
+    magnitudes.largest = std::max(magnitudes.largest, of_group);
+  }
+  return magnitudes;
+}
+
 int32_t PlainRound(float x) {
   const float shifted = x + kRoundingShift;
   uint32_t bits;
@@ -62,10 +72,6 @@ int8_t SplitValue(int32_t value, size_t i, HighGroup* high, size_t* num_high) {
   return static_cast<int8_t>(value - part * kHighStep);
 }
 
-void FillUp(HighGroup* high, size_t* num_high) {
-  while (*num_high % kHighStride != 0) high[(*num_high)++] = {0, {}};
-}
-
 RoundedParts PlainRoundToParts(const float* x, size_t count, float factor, int8_t* low, HighGroup* high) {
   RoundedParts parts = {0, 0};
   for (size_t i = 0; i < count; ++i) {
@@ -73,7 +79,6 @@ RoundedParts PlainRoundToParts(const float* x, size_t count, float factor, int8_
     parts.sum += value;
     low[i] = std::abs(value) <= kLargestLow ? static_cast<int8_t>(value) : SplitValue(value, i, high, &parts.num_high);
   }
-  FillUp(high, &parts.num_high);
   return parts;
 }
 
@@ -100,6 +105,33 @@ SHARDRUN_AVX512_ONLY uint32_t Avx512LargestMagnitude(const float* x, size_t coun
     largest = _mm512_max_epu32(largest, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
   }
   return _mm512_reduce_max_epu32(largest);
+}
+
+// Of two pairs, lane by lane.
+struct MagnitudeLanes {
+  __m512i largest;
+  __m512i others;
+};
+SHARDRUN_AVX512_ONLY MagnitudeLanes Join(const MagnitudeLanes& a, const MagnitudeLanes& b) {
+  const __m512i next = _mm512_min_epu32(a.largest, b.largest);
+  return {_mm512_max_epu32(a.largest, b.largest), _mm512_max_epu32(next, _mm512_max_epu32(a.others, b.others))};
+}
+
+SHARDRUN_AVX512_ONLY BlockMagnitudes Avx512LargestMagnitudes(const float* x) {
+  static_assert(kRowBlock == 2 * kLanes);
+  __m512i maxima[2];  // each lane has that of its group
+  for (size_t v = 0; v < 2; ++v) {
+    const __m512i bits = _mm512_and_si512(_mm512_loadu_si512(x + v * kLanes), _mm512_set1_epi32(0x7fffffff));
+    const __m512i pairs = _mm512_max_epu32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_CDAB));
+    maxima[v] = _mm512_max_epu32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
+  }
+  MagnitudeLanes lanes = Join({maxima[0], _mm512_setzero_si512()}, {maxima[1], _mm512_setzero_si512()});
+  lanes = Join(lanes, {_mm512_shuffle_i32x4(lanes.largest, lanes.largest, _MM_SHUFFLE(2, 3, 0, 1)),
+                       _mm512_shuffle_i32x4(lanes.others, lanes.others, _MM_SHUFFLE(2, 3, 0, 1))});
+  lanes = Join(lanes, {_mm512_shuffle_i32x4(lanes.largest, lanes.largest, _MM_SHUFFLE(1, 0, 3, 2)),
+                       _mm512_shuffle_i32x4(lanes.others, lanes.others, _MM_SHUFFLE(1, 0, 3, 2))});
+  return {static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(lanes.largest))),
+          static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(lanes.others)))};
 }
 
 SHARDRUN_AVX512_ONLY int32_t Avx512RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
@@ -175,7 +207,6 @@ SHARDRUN_AVX512_ONLY RoundedParts Avx512RoundToParts(const float* x, size_t coun
       low[i + lane] = SplitValue(values[lane], i + lane, high, &num_high);
     }
   }
-  FillUp(high, &num_high);
   return {_mm512_reduce_add_epi32(sums), num_high};
 }
 
@@ -187,6 +218,10 @@ SHARDRUN_AVX512_ONLY RoundedParts Avx512RoundToParts(const float* x, size_t coun
 
 uint32_t LargestMagnitude(const float* x, size_t count) {
   return HasAvx512() ? Avx512LargestMagnitude(x, count) : PlainLargestMagnitude(x, count);
+}
+
+BlockMagnitudes LargestMagnitudes(const float* x) {
+  return HasAvx512() ? Avx512LargestMagnitudes(x) : PlainLargestMagnitudes(x);
 }
 
 int32_t RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
@@ -204,6 +239,8 @@ RoundedParts RoundToParts(const float* x, size_t count, float factor, int8_t* lo
 #else
 
 uint32_t LargestMagnitude(const float* x, size_t count) { return PlainLargestMagnitude(x, count); }
+
+BlockMagnitudes LargestMagnitudes(const float* x) { return PlainLargestMagnitudes(x); }
 
 int32_t RoundToInt8(const float* x, size_t count, float factor, int8_t* out) {
   return PlainRoundToInt8(x, count, factor, out);

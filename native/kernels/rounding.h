@@ -17,6 +17,13 @@ inline constexpr uint32_t kRoundingShiftBits = 0x4b400000;
 // are in the order of the floats, and NaNs are above all.
 uint32_t LargestMagnitude(const float* x, size_t count);
 
+// The same of a block of kRowBlock values, and of those of its groups that have not the largest; of all if two have it.
+struct BlockMagnitudes {
+  uint32_t largest;
+  uint32_t others;
+};
+BlockMagnitudes LargestMagnitudes(const float* x);
+
 // out = x * factor rounded to the nearest, ties to even; |x * factor| < 128. Returns the sum of out.
 int32_t RoundToInt8(const float* x, size_t count, float factor, int8_t* out);
 
@@ -30,15 +37,12 @@ struct HighGroup {
   uint32_t group;  // of the row's
   int8_t values[kGroupInputs];
 };
-// Lists of them are filled up with zeros to a multiple of this, so that loops over them end where they are expected to.
-inline constexpr size_t kHighStride = 4;
-
 // What a step of a second part is worth, in steps of the first: so both parts are -127 .. 127.
 inline constexpr int32_t kHighStep = 255;
 
-// low + kHighStep * high = x * factor rounded to the nearest, ties to even; |x * factor| <= 2^14. Most have no second
-// part; high: the groups in which one has, in order, and what fills them up, at most count / kGroupInputs rounded up,
-// and up again to kHighStride.
+// low + kHighStep * high = x * factor rounded to the nearest, ties to even; |x * factor| <= kLargestRounded. Most have
+// no second part; high: the groups in which one has, in order, at most count / kGroupInputs rounded up.
+inline constexpr float kLargestRounded = 1 << 14;
 struct RoundedParts {
   int32_t sum;  // of low + kHighStep * high
   size_t num_high;

@@ -104,35 +104,51 @@ struct Int4Reference {
     return scale * values[n * num_columns + column] + minimum;
   }
 
-  // What the product with one row of x is: activations as int8 per 32 inputs, counted from the first block on.
+  // What the product with one row of x is: activations rounded per 32 inputs, counted from the first block on.
   double Product(const float* x, size_t n) const {
     double y = 0;
     for (size_t block = 0; block < num_columns; block += kRowBlock) {
       const size_t first = std::max(block, layout.in_offset);
       const size_t last = std::min(block + kRowBlock, num_columns);
       if (first >= last) continue;
-      const float maximum = MaximumOf(x + first - layout.in_offset, last - first);
-      for (size_t column = first; column < last && maximum > 0; ++column) {
-        const double value = std::nearbyint(x[column - layout.in_offset] * (127 / maximum));
-        y += value * maximum / 127 * Weight(n, column);
+      const float factor = FactorOf(x, first, last);
+      for (size_t column = first; column < last && factor > 0; ++column) {
+        y += std::nearbyint(x[column - layout.in_offset] * factor) / static_cast<double>(factor) * Weight(n, column);
       }
     }
     return y;
+  }
+
+  // The definition: 127 steps are the largest of the block's inputs [first, last); or, where it is 3 times as large as all
+  // in other groups of 4, the largest of these, but 2^14 steps are not less than the largest of all.
+  float FactorOf(const float* x, size_t first, size_t last) const {
+    const auto magnitude = [&](size_t column) { return std::fabs(x[column - layout.in_offset]); };
+    size_t peak = first;
+    for (size_t column = first; column < last; ++column) {
+      if (magnitude(column) > magnitude(peak)) peak = column;
+    }
+    float others = 0;
+    for (size_t column = first; column < last; ++column) {
+      if (column / kGroupInputs != peak / kGroupInputs) others = std::max(others, magnitude(column));
+    }
+    const float largest = magnitude(peak);
+    if (largest == 0) return 0;
+    return largest < 3 * others ? 127 / largest : std::min(127 / others, 16384 / largest);
   }
 };
 
 void CheckInt4(const PackedLayout& layout, size_t num_rows) {
   const Int4Reference reference(layout, 3);
-  const Floats x = RandomFloats(num_rows * layout.in_features, 4);
+  const Floats x = RandomActivations(num_rows, layout.in_features, 4);
   const Floats y = MultiplyFloats(layout, reference.Pack(), x, num_rows);
   for (size_t row = 0; row < num_rows; ++row) {
     for (size_t n = 0; n < layout.out_features; ++n) {
       const double expected = reference.Product(x.data() + row * layout.in_features, n);
       const double received = y[row * layout.out_features + n];
-      // each block, and each of its minima, may be half a unit off
+      // each block, its high parts and its minima may be half a unit off
       const uint32_t largest = LargestMagnitude(x.data() + row * layout.in_features, layout.in_features);
       const double unit = SumUnit(RowBound(largest)) * kBound;
-      const double num_roundings = static_cast<double>(layout.padded_inputs() / kRowBlock) * (layout.has_minimum ? 2 : 1);
+      const double num_roundings = static_cast<double>(layout.padded_inputs() / kRowBlock) * (layout.has_minimum ? 3 : 2);
       const double tolerance = unit / 2 * num_roundings + 1e-6 * std::fabs(expected);
       if (!(std::fabs(received - expected) <= tolerance)) CHECK_EQUAL(received, expected);
     }
@@ -267,6 +283,20 @@ TEST("4 bits: parts of the inputs that are whole blocks sum up to the whole prod
       CHECK(MultiplyInParts(x, kRows, kInputs, cuts, part) == expected);
     }
   }
+}
+
+TEST("4 bits: one value that is hundreds of times as large as the rest of its block leaves them their 8 bits") {
+  constexpr size_t kInputs = 64;
+  const PackedLayout layout = {4, 1, kInputs, 32, false, 0};
+  Floats weights(kInputs, 1);
+  weights[40] = 0;
+  std::vector<uint8_t> packed(layout.num_bytes());
+  PackAsInt4({layout, packed.data(), 0, 1}, MatrixOf(weights, kInputs, kInputs));
+  Floats x(kInputs, 1);
+  x[40] = 120;
+  CHECK(std::fabs(MultiplyFloats(layout, packed, x, 1)[0] - 63 * 8 / 8.0F) < 0.05F);
+  x[41] = -90;
+  CHECK(std::fabs(MultiplyFloats(layout, packed, x, 1)[0] - (62 - 90)) < 0.05F);
 }
 
 TEST("a row's product does not depend on the rows beside it, bit for bit") {
