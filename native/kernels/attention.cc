@@ -59,9 +59,11 @@ class Rows {
         sequence_(sequence),
         key_value_head_(key_value_head),
         first_token_(first_token),
-        num_tokens_(num_tokens) {}
+        num_tokens_(num_tokens),
+        first_head_(head_at(key_value_head)),
+        num_heads_(head_at(key_value_head + 1) - first_head_) {}
 
-  size_t num_rows() const { return num_tokens_ * group_size(); }
+  size_t num_rows() const { return num_tokens_ * num_heads_; }
   size_t num_groups() const { return DivideUp(num_rows(), kGroupRows); }
   size_t first_stretch() const { return begin_of(0) / kStretchKeys; }
   size_t last_stretch() const { return position_of(num_tokens_ - 1) / kStretchKeys; }
@@ -101,8 +103,8 @@ class Rows {
     auto queries = std::make_unique_for_overwrite<float[]>(num_groups() * group_floats());
     std::vector<float> query(dim);
     for (size_t row = 0; row < num_rows(); ++row) {
-      const size_t token = row / group_size();
-      const size_t head = key_value_head_ * group_size() + row % group_size();
+      const size_t token = row / num_heads_;
+      const size_t head = first_head_ + row % num_heads_;
       TurnHead(step_.queries, token, head, step_.layout.score_scale, query.data());
       float* place = queries.get() + row / kGroupRows * group_floats() + row % kGroupRows * kSliceElements;
       for (size_t i = 0; i < dim; i += kSliceElements, place += kGroupRows * kSliceElements) {
@@ -159,15 +161,20 @@ class Rows {
       }
       const float share = 1.0F / lanes[0];
       const float* sums = seen.sums + row * padded_dim();
-      const size_t token = sequence_ * step_.num_tokens + first_token_ + row / group_size();
-      const size_t head = key_value_head_ * group_size() + row % group_size();
+      const size_t token = sequence_ * step_.num_tokens + first_token_ + row / num_heads_;
+      const size_t head = first_head_ + row % num_heads_;
       float* out = step_.out + (token * layout.num_heads + head) * layout.head_dim;
       for (size_t i = 0; i < layout.head_dim; ++i) out[i] = sums[i] * share;
     }
   }
 
  private:
-  size_t group_size() const { return step_.layout.num_heads / step_.layout.num_key_value_heads; }
+  // The first query head of a key/value head.
+  size_t head_at(size_t key_value_head) const {
+    const AttentionLayout& layout = step_.layout;
+    const size_t head = key_value_head * layout.group_size;
+    return std::min(head - std::min(head, layout.first_head), layout.num_heads);
+  }
   size_t padded_dim() const { return DivideUp(step_.layout.head_dim, kTileOutputs) * kTileOutputs; }
   size_t group_floats() const { return DivideUp(step_.layout.head_dim, kSliceElements) * kGroupRows * kSliceElements; }
   size_t cache_head() const { return sequence_ * step_.layout.num_key_value_heads + key_value_head_; }
@@ -198,7 +205,7 @@ class Rows {
     group.num_rows = std::min(kGroupRows, num_rows() - first_row);
     group.queries = queries + index * group_floats();
     for (size_t i = 0; i < group.num_rows; ++i) {
-      const size_t token = (first_row + i) / group_size();
+      const size_t token = (first_row + i) / num_heads_;
       group.begins[i] = begin_of(token);
       group.ends[i] = position_of(token) + 1;
     }
@@ -213,6 +220,8 @@ class Rows {
   const size_t key_value_head_;
   const size_t first_token_;
   const size_t num_tokens_;
+  const size_t first_head_;  // of the query heads
+  const size_t num_heads_;
 };
 
 // All stretches that the rows see, one after the other.
@@ -261,7 +270,7 @@ void AttendInStretches(const std::vector<Rows>& heads, Threads* threads) {
 
 void Attend(const AttentionStep& step, Threads* threads) {
   const AttentionLayout& layout = step.layout;
-  const size_t task_tokens = std::max<size_t>(1, kTaskRows / (layout.num_heads / layout.num_key_value_heads));
+  const size_t task_tokens = std::max<size_t>(1, kTaskRows / layout.group_size);
   const size_t tasks_per_head = DivideUp(step.num_tokens, task_tokens);
   std::vector<Rows> heads;  // all tokens of each
   for (size_t i = 0; i < step.num_sequences * layout.num_key_value_heads; ++i) {

@@ -12,7 +12,9 @@ namespace shardrun {
 
 struct AttentionLayout {
   size_t num_heads = 0;            // N
-  size_t num_key_value_heads = 0;  // K, of which N is a multiple
+  size_t num_key_value_heads = 0;  // K
+  size_t group_size = 0;           // query heads that share a key/value head in the whole model
+  size_t first_head = 0;           // of its group, the first query head here; the last group may be incomplete, too
   size_t head_dim = 0;             // H
   float score_scale = 1;
   float score_cap = 0;    // scaled scores x become cap * tanh(x / cap); 0: they stay

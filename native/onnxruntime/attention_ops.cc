@@ -24,11 +24,14 @@ class CachedAttentionKernel : public Kernel {
     const auto read = [&](const char* name) { return static_cast<size_t>(ReadIntAttribute(info, name)); };
     layout_.num_heads = read("num_heads");
     layout_.num_key_value_heads = read("kv_num_heads");
+    layout_.group_size = read("group_size");
+    layout_.first_head = read("first_head");
     layout_.head_dim = read("head_dim");
     layout_.rotary_dim = read("rotary_dim");
     layout_.window = read("local_window_size");
     layout_.score_scale = ReadFloatAttribute(info, "scale");
     layout_.score_cap = ReadFloatAttribute(info, "softcap");
+    CheckGroups();
   }
 
   void Compute(KernelContext* context) override {
@@ -71,6 +74,16 @@ class CachedAttentionKernel : public Kernel {
   }
 
  private:
+  void CheckGroups() const {
+    const size_t group_size = std::max<size_t>(1, layout_.group_size);
+    const size_t num_groups = (layout_.first_head + layout_.num_heads + group_size - 1) / group_size;
+    if (layout_.first_head < layout_.group_size && num_groups == layout_.num_key_value_heads) return;
+    throw Error(Error::Kind::kExecution, what_ + " cannot share " + std::to_string(layout_.num_key_value_heads) +
+                                             " key/value heads among " + std::to_string(layout_.num_heads) +
+                                             " heads in groups of " + std::to_string(layout_.group_size) +
+                                             ", from head " + std::to_string(layout_.first_head) + " of a group on.");
+  }
+
   static int64_t Size(size_t size) { return static_cast<int64_t>(size); }
 
   // Input `index`, which must have this shape.

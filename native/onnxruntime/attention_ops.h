@@ -9,8 +9,9 @@
 //     seqlens_k int32 [B], the position of each sequence's last new token; cos, sin [positions, rotary_dim / 2]
 //     y [B, S, N*H]
 //
-// Attributes: num_heads (N), kv_num_heads (K), head_dim (H), rotary_dim (0: cos and sin are not there); scale and
-// softcap (0: none) of the scores; local_window_size (0: all). It computes what com.microsoft's GroupQueryAttention
+// Attributes: num_heads (N), kv_num_heads (K), group_size (query heads that share a key/value head in the whole model),
+// first_head (of its group, the first query head here); head_dim (H), rotary_dim (0: cos and sin are not there); scale
+// and softcap (0: none) of the scores; local_window_size (0: all). It computes what com.microsoft's GroupQueryAttention
 // does.
 #pragma once
 

@@ -16,9 +16,9 @@ export function ownAttention(graph: Graph): Graph {
 /** The cache holds every head; `scale` is always given. */
 function replace(node: GraphNode, { inputs, weights }: Graph): GraphNode {
   const [query = "", key = "", value = "", pastKey = "", pastValue = "", seqlens = "", , ...tables] = node.inputs;
-  const { num_heads, kv_num_heads, scale, softcap, local_window_size } = node.attributes;
+  const { num_heads, kv_num_heads, group_size, first_head, scale, softcap, local_window_size } = node.attributes;
   const headDim = inputs.find(({ name }) => name === pastKey)?.shape[3];
-  if (num_heads === undefined || kv_num_heads === undefined || scale === undefined || typeof headDim !== "number") {
+  if (num_heads?.kind !== "int" || kv_num_heads?.kind !== "int" || scale === undefined || typeof headDim !== "number") {
     throw new InternalError(`Attention "${node.name}" does not say what its heads are like.`);
   }
   const rotaryDim = 2 * (weights.get(tables[0] ?? "")?.shape[1] ?? 0);
@@ -30,6 +30,8 @@ function replace(node: GraphNode, { inputs, weights }: Graph): GraphNode {
     attributes: {
       num_heads,
       kv_num_heads,
+      group_size: group_size ?? integer(num_heads.value / kv_num_heads.value),
+      first_head: first_head ?? integer(0),
       head_dim: integer(headDim),
       rotary_dim: integer(rotaryDim),
       scale,

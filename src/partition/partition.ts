@@ -84,7 +84,9 @@ function planNode({ node, flow }: Step, worldSize: number, deal: Deal): NodePlan
     node,
     inputs: node.inputs.map((_, i) => settle(reads[i] ?? REPLICATE, deal)),
     outputs: node.outputs.map((_, i) => settle(writes[i] ?? REPLICATE, deal)),
-    attributes: mapValues(attributes, (cut) => ranks.map((rank) => count(cut, rank))),
+    attributes: mapValues(attributes, (local) =>
+      ranks.map((rank) => ("value" in local ? local.value(deal(local.of)[rank] ?? []) : count(local, rank))),
+    ),
     constants: mapValues(constants, (sizes) => ranks.map((rank) => sizes.map((size) => count(size, rank)))),
   };
 }

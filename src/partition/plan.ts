@@ -63,7 +63,7 @@ export interface NodePlan {
   /** How each input is read; a value that lies otherwise is made whole first. */
   readonly inputs: readonly Sharding[];
   readonly outputs: readonly Sharding[];
-  /** Integer attributes that count what is cut (num_heads): their value per rank. */
+  /** Integer attributes that follow from what is cut (num_heads): their value per rank. */
   readonly attributes: Readonly<Record<string, readonly number[]>>;
   /** Integer lists read as inputs (the shape of a Reshape): by input index, their values per rank. */
   readonly constants: Readonly<Record<number, readonly (readonly number[])[]>>;

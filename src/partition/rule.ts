@@ -7,6 +7,7 @@ import { PartitionError } from "../errors.ts";
 import type { Dimension, GraphNode } from "../model/graph.ts";
 import { axisSize, type Cut, type Cuts } from "./cut.ts";
 import type { PartialLayout } from "./plan.ts";
+import type { Stretch } from "./runs.ts";
 
 /** How a value lies, with the cut still open to learn more (plan.ts has the same with each rank's runs). */
 export type Layout = { readonly kind: "Replicate" } | ShardLayout | PartialLayout;
@@ -67,12 +68,18 @@ export interface Flow {
   readonly closesStretch?: boolean;
   /** Why inputs are made whole, or weights stay whole. */
   readonly reason?: string;
-  /** Integer attributes that become the number of this rank's indices of a cut. */
-  readonly attributes?: Readonly<Record<string, Cut>>;
+  /** Integer attributes that follow from this rank's indices of a cut: how many there are, unless it says what. */
+  readonly attributes?: Readonly<Record<string, Cut | LocalAttribute>>;
   /** Integer lists read as inputs, by input index; a cut in them becomes the number of this rank's indices. */
   readonly constants?: Readonly<Record<number, readonly (number | Cut)[]>>;
   /** The node is carried out as these instead, so that there is a value between them to reduce. */
   readonly becomes?: readonly Step[];
+}
+
+/** What an attribute is on a rank that has these indices of a cut. */
+export interface LocalAttribute {
+  readonly of: Cut;
+  readonly value: (indices: readonly Stretch[]) => number;
 }
 
 export type Rule = (op: Op) => Flow;

@@ -56,22 +56,23 @@ class Sequences {
     return out;
   }
 
-  // Those of one key/value head, as a rank may hold it alone.
-  Sequences Only(size_t key_value_head) const {
-    const size_t group = layout.num_heads / layout.num_key_value_heads;
-    AttentionLayout one = layout;
-    one.num_heads = group;
-    one.num_key_value_heads = 1;
-    Sequences only(one, num_sequences, num_tokens);
+  // Query heads [begin, end) with the key/value heads that they read, as a rank may hold them alone.
+  Sequences Only(size_t begin, size_t end) const {
+    const size_t first = begin / layout.group_size;
+    AttentionLayout part = layout;
+    part.num_heads = end - begin;
+    part.num_key_value_heads = (end - 1) / layout.group_size + 1 - first;
+    part.first_head = begin % layout.group_size;
+    Sequences only(part, num_sequences, num_tokens);
     only.tokens.clear();
     for (size_t i = 0; i < num_sequences * num_tokens; ++i) {
       const auto add = [&](size_t head, size_t count) {
         const float* from = HeadOf(0, i, head);
         only.tokens.insert(only.tokens.end(), from, from + count * layout.head_dim);
       };
-      add(key_value_head * group, group);
-      add(layout.num_heads + key_value_head, 1);
-      add(layout.num_heads + layout.num_key_value_heads + key_value_head, 1);
+      add(begin, part.num_heads);
+      add(layout.num_heads + first, part.num_key_value_heads);
+      add(layout.num_heads + layout.num_key_value_heads + first, part.num_key_value_heads);
     }
     return only;
   }
@@ -81,7 +82,7 @@ class Sequences {
     const size_t begin = layout.window == 0 || layout.window > token ? 0 : token + 1 - layout.window;
     std::vector<double> out;
     for (size_t head = 0; head < layout.num_heads; ++head) {
-      const size_t shared = layout.num_heads + head / (layout.num_heads / layout.num_key_value_heads);
+      const size_t shared = layout.num_heads + (layout.first_head + head) / layout.group_size;
       const std::vector<double> query = Turned(sequence, token, head);
       std::vector<double> scores;
       for (size_t t = begin; t <= token; ++t) {
@@ -147,6 +148,7 @@ AttentionLayout LayoutOf(size_t num_heads, size_t num_key_value_heads, size_t he
   AttentionLayout layout;
   layout.num_heads = num_heads;
   layout.num_key_value_heads = num_key_value_heads;
+  layout.group_size = num_heads / num_key_value_heads;
   layout.head_dim = head_dim;
   layout.rotary_dim = rotary_dim;
   layout.score_scale = 1 / std::sqrt(static_cast<float>(head_dim));
@@ -221,16 +223,20 @@ TEST("a token has the same bits alone, beside other sequences, in parts of a pro
   }
 }
 
-TEST("a head has the same bits on whichever rank it is") {
+TEST("a head has the same bits on whichever rank it is, with its whole group or a part of it") {
   constexpr size_t kTokens = 70;
   const AttentionLayout layout = LayoutOf(9, 3, 64, 64);
   const Floats whole = Sequences(layout, 1, kTokens).Attend(0, 1, 0, kTokens);
-  for (size_t head = 0; head < 3; ++head) {
-    const Floats only = Sequences(layout, 1, kTokens).Only(head).Attend(0, 1, 0, kTokens);
+  const std::vector<std::pair<size_t, size_t>> shares = {{0, 3}, {6, 9}, {0, 5}, {5, 9}, {2, 7}, {4, 5}};
+  for (const auto& [begin, end] : shares) {
+    Sequences only = Sequences(layout, 1, kTokens).Only(begin, end);
+    const Floats out = only.Attend(0, 1, 0, kTokens);
+    const size_t width = (end - begin) * 64;
     for (size_t token = 0; token < kTokens; ++token) {
-      const auto part = only.begin() + token * 3 * 64;
-      CHECK(IsSame(whole.data() + (token * 3 + head) * 3 * 64, Floats(part, part + 3 * 64)));
+      const auto part = out.begin() + token * width;
+      CHECK(IsSame(whole.data() + (token * 9 + begin) * 64, Floats(part, part + width)));
     }
+    CHECK(Distance(out.data() + 69 * width, only.Expected(0, 69)) < 2e-6);
   }
 }
 

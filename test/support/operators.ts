@@ -121,6 +121,7 @@ const groupQueryAttention: Operator = (inputs, node) => {
   const [query, key, value, pastKey, pastValue, seqlens, , cos, sin] = inputs;
   const numHeads = number(node, "num_heads", 0);
   const numKeyValueHeads = number(node, "kv_num_heads", 0);
+  const groupSize = number(node, "group_size", numHeads / numKeyValueHeads); // on a rank, of the whole model
   const [batch, numNew, width] = query!.shape as [number, number, number];
   const headDim = width / (key === undefined ? numHeads + 2 * numKeyValueHeads : numHeads);
   if (!Number.isInteger(headDim)) throw new Error(`${node.name}: ${width} is no multiple of the heads`);
@@ -153,7 +154,7 @@ const groupQueryAttention: Operator = (inputs, node) => {
     for (let s = 0; s < numNew; s++) {
       for (let head = 0; head < numHeads; head++) {
         const q = turn(headOf(query!, b, s, head), firstNew + s);
-        const shared = Math.floor(head / (numHeads / numKeyValueHeads));
+        const shared = Math.floor((number(node, "first_head", 0) + head) / groupSize);
         const numSeen = Math.min(firstNew + s + 1, window);
         const rows = (x: { data: Float64Array }): Float64Array[] =>
           Array.from({ length: numSeen }, (_, i) => {

@@ -1,12 +1,12 @@
 /**
  * Attention: the cut learns that its units are heads.
  *
- * With at least as many key/value heads as ranks the units are groups (a key/value head and its query heads), and the cache
- * is cut like them. With fewer, query heads are dealt and each rank holds the key/value heads that its query heads read.
+ * The units are groups (a key/value head and its query heads), and the cache is cut like them; or, where groups cannot be dealt
+ * evenly, query heads, and each rank holds the key/value heads that its query heads read.
  *
  *     q|k|v [B, S, (N+2K)*H] Shard(2)   past [B, K, T, H] Shard(1)   ->   attn [B, S, N*H] Shard(2), present Shard(1)
  */
-import { packed, scaled, units, type Cut } from "../cut.ts";
+import { Cuts, packed, scaled, units, type Cut } from "../cut.ts";
 import {
   REPLICATE,
   alignWith,
@@ -21,21 +21,33 @@ import {
   type Rule,
   type Op,
 } from "../rule.ts";
+import { countIndices } from "../runs.ts";
 
 interface HeadCuts {
   readonly heads: Cut;
   readonly keyValueHeads: Cut;
 }
 
-/** Query heads and the key/value heads that belong to them, dealt together. */
+/**
+ * Query heads and the key/value heads that belong to them, dealt together: whole groups where every rank gets one and the largest share
+ * is no larger for it; else query heads, though a group may then lie on two ranks.
+ */
 function cutHeads(numHeads: number, numKeyValueHeads: number, worldSize: number): HeadCuts {
   const groupSize = numHeads / numKeyValueHeads;
-  if (worldSize <= numKeyValueHeads || groupSize === 1) {
-    const groups = units(numKeyValueHeads);
-    return { heads: scaled(groups, groupSize), keyValueHeads: groups };
-  }
+  const groups = units(numKeyValueHeads);
   const heads = units(numHeads);
-  return { heads, keyValueHeads: { kind: "keyValueHeads", of: heads, groupSize } };
+  const whole: HeadCuts = { heads: scaled(groups, groupSize), keyValueHeads: groups };
+  const apart: HeadCuts = { heads, keyValueHeads: { kind: "keyValueHeads", of: heads, groupSize } };
+  if (groupSize === 1) return whole;
+  const isEven = worldSize <= numKeyValueHeads && largestShare(whole, worldSize) <= largestShare(apart, worldSize);
+  return isEven ? whole : apart;
+}
+
+/** Rows and columns of the projections q, k, v and o that one rank of equal ones has at most, in heads. */
+function largestShare({ heads, keyValueHeads }: HeadCuts, worldSize: number): number {
+  const equal = Array<number>(worldSize).fill(1);
+  const [query, keyValue] = [heads, keyValueHeads].map((cut) => new Cuts().deal(cut, equal).map(countIndices));
+  return Math.max(...query!.map((count, rank) => 2 * (count + keyValue![rank]!)));
 }
 
 /** com.microsoft GroupQueryAttention, with q|k|v packed in its first input or as three. */
@@ -50,6 +62,7 @@ export const groupQueryAttention: Rule = (op) => {
     );
   }
   if (!isQueryCut(op)) return whole(op, "its query is whole");
+  const groupSize = numHeads / numKeyValueHeads;
   const { heads, keyValueHeads } = cutHeads(numHeads, numKeyValueHeads, op.worldSize);
   const isPacked = (op.inputs[1]?.name ?? "") === "";
   const headDim = headDimOf(op, isPacked ? numHeads + 2 * numKeyValueHeads : numHeads);
@@ -66,7 +79,13 @@ export const groupQueryAttention: Rule = (op) => {
       [11, 0, heads], // head_sink [N]
     ],
     writes: [shard(2, query), shard(1, keyValueHeads), shard(1, keyValueHeads)],
-    attributes: { num_heads: heads, kv_num_heads: keyValueHeads },
+    attributes: {
+      num_heads: heads,
+      kv_num_heads: keyValueHeads,
+      // Beyond onnxruntime's operator: of a group that lies on two ranks, each serves a part.
+      group_size: { of: heads, value: () => groupSize },
+      first_head: { of: heads, value: ([stretch]) => (stretch?.begin ?? 0) % groupSize },
+    },
   });
 };
 
@@ -130,7 +149,7 @@ interface HeadFlow {
   /** [input, axis, cut]: what of an input is cut; inputs not named are whole. */
   readonly reads: readonly (readonly [number, number, Cut])[];
   readonly writes: readonly Layout[];
-  readonly attributes: Readonly<Record<string, Cut>>;
+  readonly attributes: NonNullable<Flow["attributes"]>;
 }
 
 /** Cuts the attention by heads if every input that has heads can be read so. */

@@ -181,6 +181,8 @@ test("only attention is replaced, and what it does not say is none", () => {
     attributes: {
       num_heads: { kind: "int", value: 4 },
       kv_num_heads: { kind: "int", value: 2 },
+      group_size: { kind: "int", value: 2 },
+      first_head: { kind: "int", value: 0 },
       head_dim: { kind: "int", value: 16 },
       rotary_dim: { kind: "int", value: 16 },
       scale: { kind: "float", value: 0.3 },
@@ -201,6 +203,18 @@ describe("refusals", () => {
     const attention = await Attention.open(ownAttention(sketch(plain)), plain, 1);
     expect(await errorOf(() => attention.step(ends, numTokens))).toEqual(new ExecutionError(message));
     await attention.close();
+  });
+
+  test("heads that are not those of the groups", async () => {
+    const model = ownAttention(sketch(plain));
+    const [attention] = model.nodes;
+    const attributes = { ...attention!.attributes, first_head: { kind: "int", value: 1 } } as const;
+    const open = () => Attention.open({ ...model, nodes: [{ ...attention!, attributes }] }, plain, 1);
+    expect(await errorOf(open)).toEqual(
+      new ExecutionError(
+        `${name} cannot share 2 key/value heads among 4 heads in groups of 2, from head 1 of a group on.`,
+      ),
+    );
   });
 
   test("a cache of other heads", async () => {
