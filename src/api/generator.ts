@@ -78,14 +78,34 @@ export class Generator implements AsyncDisposable {
    */
   static async load(modelPath: string, options: LoadOptions = {}): Promise<Generator> {
     checkLoadOptions(modelPath, options);
-    if (!leadsModel(options)) {
-      return new Generator(undefined);
-    }
+    return leadsModel(options)
+      ? Generator.#loadOn(() => openEngine(options), modelPath, options)
+      : new Generator(undefined);
+  }
+
+  /**
+   * Loads a model on ranks that the caller starts, whatever world this process belongs to; tensorParallel means nothing then.
+   * @internal
+   */
+  static async loadOn(
+    openRanks: () => Promise<EngineOfModel>,
+    modelPath: string,
+    options: LoadOptions,
+  ): Promise<Generator> {
+    checkLoadOptions(modelPath, { ...options, tensorParallel: false });
+    return Generator.#loadOn(openRanks, modelPath, options);
+  }
+
+  static async #loadOn(
+    openRanks: () => Promise<EngineOfModel>,
+    modelPath: string,
+    options: LoadOptions,
+  ): Promise<Generator> {
     // Read here first, so that a bad model is refused before any other rank hears of it, or is started.
     const { computeType, blockSize } = options;
     const model = await loadModel(modelPath, { maxContext: options.maxContext });
     const maxContext = resolveMaxContext(model, options.maxContext);
-    const engine = await openEngine(options);
+    const engine = await openRanks();
     try {
       const { directory, config } = model;
       const { model: id, transfers } = await engine.engine.request({

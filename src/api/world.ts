@@ -6,7 +6,7 @@
 import { readEnvironment, ROOT_RANK, type Environment } from "../environment.ts";
 import { Engine } from "../engine/engine.ts";
 import { CONSEQUENCE_DELAY_MS } from "../engine/messages.ts";
-import { startLocalFollowers } from "../launch/local.ts";
+import { type LocalFollowers, startLocalFollowers } from "../launch/local.ts";
 
 /** How long the leader's process waits at its end for the news to reach the followers, once all have joined. */
 const LEAVE_TIMEOUT_MS = 5_000;
@@ -41,8 +41,35 @@ export function startAlone(): EngineOfModel {
 
 /** This process becomes rank 0 of a world of `worldSize` ranks, the others being local processes that it starts. */
 export async function startWithLocalFollowers(worldSize: number): Promise<EngineOfModel> {
-  const followers = await startLocalFollowers({ worldSize });
-  const engine = new Engine({ ...environment, ...followers.settings });
+  return leadFollowers(await startLocalFollowers({ worldSize }), environment);
+}
+
+/** Variables that the ranks of one world are given, and those of another must not see. */
+const OF_ONE_WORLD = [
+  "SHARDRUN_RANK_WEIGHTS",
+  "SHARDRUN_COLLECTIVES",
+  "SHARDRUN_INTERFACE",
+  "SHARDRUN_TLS_CERT",
+  "SHARDRUN_TLS_KEY",
+  "SHARDRUN_TLS_CA",
+];
+
+/** So many ranks of this host alone, even where this process is a rank of another world. */
+export async function startOnThisHost(worldSize: number): Promise<EngineOfModel> {
+  if (worldSize === 1) return startAlone();
+  return leadFollowers(await startLocalFollowers({ worldSize, withoutVariables: OF_ONE_WORLD }), {
+    ...environment,
+    hosts: "one",
+    networkInterface: undefined,
+    rankWeights: undefined,
+    tls: undefined,
+    agentFd: undefined,
+    collectives: "auto",
+  });
+}
+
+function leadFollowers(followers: LocalFollowers, settings: Environment): EngineOfModel {
+  const engine = new Engine({ ...settings, ...followers.settings });
   void followers.failed.then((error) => engine.fail(error));
   const close = async (): Promise<void> => {
     await engine.close();

@@ -19,6 +19,8 @@ export interface LocalFollowersOptions {
   readonly worldSize: number;
   /** The script of the followers; by default shardrun itself, which serves from its import on. */
   readonly entry?: string;
+  /** Variables of this process that are not for them. */
+  readonly withoutVariables?: readonly string[];
 }
 
 /** The ranks 1 to worldSize - 1, as the process that is rank 0 sees them. */
@@ -34,7 +36,11 @@ export interface LocalFollowers {
 const CLOSE_GRACE_MS = 500;
 
 /** Starts the followers of this process. They do not keep it alive. */
-export async function startLocalFollowers({ worldSize, entry }: LocalFollowersOptions): Promise<LocalFollowers> {
+export async function startLocalFollowers({
+  worldSize,
+  entry,
+  withoutVariables = [],
+}: LocalFollowersOptions): Promise<LocalFollowers> {
   const host = thisHostName();
   const script = entry ?? fileURLToPath(new URL("../index.js", import.meta.url));
   const run = createRun({
@@ -47,7 +53,13 @@ export async function startLocalFollowers({ worldSize, entry }: LocalFollowersOp
     host,
     command: [process.execPath, script],
     workingDirectory: process.cwd(),
-    environment: { ...definedVariables(inheritedVariables()), ...runVariables(run) },
+    environment: {
+      ...definedVariables({
+        ...inheritedVariables(),
+        ...Object.fromEntries(withoutVariables.map((name) => [name, undefined])),
+      }),
+      ...runVariables(run),
+    },
     ranks: followers.map((place) => ({ rank: place.rank, environment: rankVariables(place) })),
   };
   const output = {

@@ -1,23 +1,40 @@
 /**
- * What a plan makes of a decode step: from steps measured on one rank, and what messages between ranks cost, to the
+ * What a plan makes of a decode step: from steps measured on ranks of one machine, and what messages between ranks cost, to the
  * step's time on all of them. Pure arithmetic; programs/plan-predict.ts measures, and tells people.
  *
- *     step = cut ops * share of the products' bytes + all else, where cores lack in turns, + the step's collectives
+ *     step = measured step, its cut ops by share of the products' bytes + what the collectives take more than those measured
  */
+import { InternalError } from "../errors.ts";
 import { DATA_TYPE_BYTES } from "../model/graph.ts";
 import { exchangeSeconds, listExchanges, messageSeconds, type AlgorithmLimits, type Links } from "./collective-cost.ts";
 import type { CollectivePlan, Plan, WeightPlan } from "./plan.ts";
 import { countIndices } from "./runs.ts";
 
-/** A decode step of the whole model on one rank. */
+/** A decode step of the whole model on ranks of one machine. */
 export interface MeasuredStep {
   readonly seconds: number;
+  /** Of these, in collectives, waiting for each other and taking turns included. */
+  readonly collectiveSeconds: number;
   /** Of these, inside the nodes of each op type. */
   readonly opSeconds: ReadonlyMap<string, number>;
+  /** Between two nodes. */
+  readonly nodeSeconds: number;
 }
 
-/** By how many threads the rank had. */
-export type MeasuredSteps = ReadonlyMap<number, MeasuredStep>;
+/** Ranks that share the cores and the memory of one machine, and are measured together. */
+export interface Company {
+  readonly numRanks: number;
+  readonly threadsPerRank: number;
+  /** They are the whole world wherever they are, so that their step counts as it is. */
+  readonly isWhole: boolean;
+}
+
+export interface MeasuredCompany {
+  readonly company: Company;
+  readonly step: MeasuredStep;
+  /** The plan that they carried out. */
+  readonly plan: Plan;
+}
 
 /** Ranks that share cores and memory. */
 export interface Machine {
@@ -59,27 +76,39 @@ const PLANNED_AS: ReadonlyMap<string, string> = new Map([
   ["GatedSilu", "Mul"],
 ]);
 
-/** How long a rank keeps its core while another wants it: Linux looks at each tick of its clock (CONFIG_HZ=250). */
-const TURN_SECONDS = 4e-3;
-
 /**
- * @param steps measured with `threadsToMeasure`
+ * @param measured every one of `companiesToMeasure`
  * @param network undefined: one rank, which waits for nobody
  */
 export function predictStep(
   plan: Plan,
-  steps: MeasuredSteps,
+  measured: readonly MeasuredCompany[],
   network: Network | undefined,
   placement: Placement,
 ): Prediction {
-  const numRanks = plan.worldSize;
-  const waitingSeconds = network === undefined ? 0 : predictWaiting(plan, network, placement.hosts);
-  const stepSeconds = predictCompute(plan, steps, placement) + waitingSeconds;
-  const takesTurns = placement.machines.some((machine) => machine.ranks.length > countAtOnce(machine));
-  return { numRanks, tokensPerSecond: 1 / stepSeconds, stepSeconds, waitingSeconds, takesTurns };
+  const slowest = findSlowest(plan, measured, placement);
+  const { company, step } = slowest.measured;
+  const here = predictExchanges(slowest.measured.plan, network, [company.numRanks]);
+  const moreSeconds = predictExchanges(plan, network, placement.hosts) - here;
+  const stepSeconds = slowest.seconds + moreSeconds;
+  return {
+    numRanks: plan.worldSize,
+    tokensPerSecond: 1 / stepSeconds,
+    stepSeconds,
+    waitingSeconds: step.collectiveSeconds + moreSeconds,
+    takesTurns: placement.machines.some(
+      ({ ranks, threadsPerRank, numCores }) => ranks.length > 1 && ranks.length * threadsPerRank > numCores,
+    ),
+  };
 }
 
-function predictWaiting({ collectives }: Plan, network: Network, hosts: readonly number[]): number {
+/** What a step's collectives take between ranks that have computed. */
+function predictExchanges(
+  { collectives, worldSize }: Plan,
+  network: Network | undefined,
+  hosts: readonly number[],
+): number {
+  if (network === undefined || worldSize === 1) return 0;
   const { links } = network;
   const latencySeconds = messageSeconds(links[hosts.length === 1 ? "ranks of a host" : "hosts"], 0);
   return collectives
@@ -96,8 +125,25 @@ export function countTokenBytes(elementsPerToken: CollectivePlan["elementsPerTok
   return elementsPerToken * DATA_TYPE_BYTES.float32;
 }
 
-/** The slowest machine's part of the step, waiting apart. */
-function predictCompute(plan: Plan, steps: MeasuredSteps, { machines }: Placement): number {
+/** The machine whose ranks take longest: what was measured for it, and its step with this plan's shares. */
+function findSlowest(
+  plan: Plan,
+  measured: readonly MeasuredCompany[],
+  { machines }: Placement,
+): { readonly measured: MeasuredCompany; readonly seconds: number } {
+  const shares = rankShares(plan);
+  return machines
+    .map((machine) => {
+      const found = findCompany(measured, machine);
+      const share = Math.max(...machine.ranks.map((rank) => shares[rank]!));
+      return { measured: found, seconds: scaleStep(plan, found, share / Math.max(...rankShares(found.plan))) };
+    })
+    .reduce((slowest, each) => (each.seconds > slowest.seconds ? each : slowest));
+}
+
+/** A measured step with so much of the cut ops instead, and this plan's collectives, each of which is one node more. */
+function scaleStep(plan: Plan, { company, step, plan: own }: MeasuredCompany, ratio: number): number {
+  if (company.isWhole) return step.seconds;
   const cutTypes = new Set<string>(
     plan.nodes
       .filter(({ inputs, outputs }) => [...inputs, ...outputs].some(({ kind }) => kind === "Shard"))
@@ -107,80 +153,48 @@ function predictCompute(plan: Plan, steps: MeasuredSteps, { machines }: Placemen
   // An op may run under another name than the plan's, a product for example as PackedMatMul.
   const isCut = (type: string): boolean =>
     PRODUCT.test(type) ? areProductsCut : cutTypes.has(PLANNED_AS.get(type) ?? type);
-  const shares = rankShares(plan);
-  const numPhases = countPhases(plan);
-  return Math.max(
-    ...machines.map((machine) => {
-      const share = Math.max(...machine.ranks.map((rank) => shares[rank]!));
-      const { numCores, threadsPerRank } = machine;
-      /** With so many threads of the machine at work, that share its memory. */
-      const rankSeconds = (numThreads: number): number => {
-        const measured = nearestStep(steps, Math.min(numCores, numThreads));
-        const [ownThreads, { seconds, opSeconds }] = measured;
-        const cutSeconds = [...opSeconds].reduce((sum, [type, each]) => sum + (isCut(type) ? each : 0), 0);
-        const threadSeconds = cutSeconds * ownThreads;
-        return (threadSeconds * share) / Math.min(threadsPerRank, numCores) + seconds - cutSeconds;
-      };
-      return takeTurns(machine, rankSeconds, numPhases);
-    }),
+  const cutSeconds = [...step.opSeconds].reduce((sum, [type, each]) => sum + (isCut(type) ? each : 0), 0);
+  return step.seconds + cutSeconds * (ratio - 1) + (countCollectives(plan) - countCollectives(own)) * step.nodeSeconds;
+}
+
+/** Of what was measured in each company, that of a machine. @throws {InternalError} when it was not measured */
+export function findCompany<Measured extends { readonly company: Company }>(
+  measured: readonly Measured[],
+  { ranks, threadsPerRank }: Machine,
+): Measured {
+  const found = measured.find(
+    ({ company }) => company.numRanks === ranks.length && company.threadsPerRank === threadsPerRank,
   );
+  if (found === undefined) {
+    throw new InternalError(`No step of ${ranks.length} ranks with ${threadsPerRank} threads each was measured.`);
+  }
+  return found;
 }
 
-/** What lies between the step's collectives, before the first and behind the last. */
-function countPhases({ collectives }: Plan): number {
-  return 1 + collectives.filter(({ insideGraph }) => insideGraph).length;
+function countCollectives({ collectives }: Plan): number {
+  return collectives.filter(({ insideGraph }) => insideGraph).length;
 }
 
-/** How long one rank computes between two collectives. */
-export function predictWork(plan: Plan, steps: MeasuredSteps, placement: Placement): number {
-  const seconds = predictCompute(plan, steps, placement) / countPhases(plan);
-  return (seconds * seconds) / phaseSeconds(placement, seconds);
-}
-
-/** What it takes until all ranks have computed for `workSeconds` each, between two collectives. */
-export function phaseSeconds({ machines }: Placement, workSeconds: number): number {
-  return Math.max(...machines.map((machine) => takeTurns(machine, () => workSeconds, 1)));
-}
-
-/** How many ranks have their threads on the cores at the same time. */
-function countAtOnce({ numCores, threadsPerRank }: Machine): number {
-  return Math.max(1, Math.floor(numCores / threadsPerRank));
+/** How long one rank computes before each of the step's collectives and behind the last. */
+export function predictWork(plan: Plan, measured: readonly MeasuredCompany[], placement: Placement): number {
+  const { measured: found, seconds } = findSlowest(plan, measured, placement);
+  return (seconds - found.step.collectiveSeconds) / (1 + countCollectives(plan));
 }
 
 /**
- * Ranks that find no core wait for those that have one. In each phase, up to the next collective, a rank keeps its core until it is
- * done or its turn is over: phases shorter than a turn run in whole turns, two of them for three ranks on two cores; long ones divide the
- * cores evenly. When the last turn leaves cores idle, the others have the memory for themselves.
+ * What is to be measured here for these worlds: the ranks of every machine, once for as many with as many threads.
+ * @param areWeighted ranks take parts of the model that differ from those of the ranks that are measured
  */
-function takeTurns(machine: Machine, rankSeconds: (numThreads: number) => number, numPhases: number): number {
-  const { ranks, threadsPerRank } = machine;
-  const atOnce = countAtOnce(machine);
-  if (ranks.length <= atOnce) return rankSeconds(ranks.length * threadsPerRank);
-  const seconds = rankSeconds(atOnce * threadsPerRank);
-  const turnsPerRank = Math.ceil(seconds / numPhases / TURN_SECONDS);
-  const turns = ranks.length * turnsPerRank;
-  const numLast = turns % atOnce;
-  const last = numLast === 0 ? 0 : rankSeconds(numLast * threadsPerRank);
-  return (Math.floor(turns / atOnce) * seconds + last) / turnsPerRank;
-}
-
-/** Threads of one rank that are to be measured: as many as ranks keep busy together, in full turns and in the last. */
-export function threadsToMeasure({ machines }: Placement): number[] {
-  const counts = machines.flatMap((machine) => {
-    const { ranks, threadsPerRank, numCores } = machine;
-    const atOnce = countAtOnce(machine);
-    const full = Math.min(ranks.length, atOnce);
-    return [full, ranks.length > atOnce ? ranks.length % atOnce || full : full].map((numRanks) =>
-      Math.min(numRanks * threadsPerRank, numCores),
-    );
-  });
-  return [...new Set(counts)];
-}
-
-/** The step with so many threads, else with the next larger number that was measured, else with the largest. */
-function nearestStep(steps: MeasuredSteps, numThreads: number): readonly [number, MeasuredStep] {
-  const sorted = [...steps].toSorted(([a], [b]) => a - b);
-  return sorted.find(([count]) => count >= numThreads) ?? sorted.at(-1)!;
+export function companiesToMeasure(placements: readonly Placement[], areWeighted: boolean): Company[] {
+  const companies = new Map<string, Company>();
+  for (const { machines } of placements) {
+    for (const { ranks, threadsPerRank } of machines) {
+      const key = `${ranks.length} x ${threadsPerRank}`;
+      const isWhole = !areWeighted && machines.length === 1 && (companies.get(key)?.isWhole ?? true);
+      companies.set(key, { numRanks: ranks.length, threadsPerRank, isWhole });
+    }
+  }
+  return [...companies.values()];
 }
 
 /** Of the bytes that the products of the whole model read, each rank's part. */

@@ -1,8 +1,7 @@
 /**
- * `shardrun plan --predict`: how fast a model would be on 1, 2, ... ranks, from decode steps measured here on one rank and from
- * what a message takes. With --link that is given and no rank is started; else the ranks are, and measure what lies between them.
+ * `shardrun plan --predict`: how fast a model would be on 1, 2, ... ranks, from decode steps measured on ranks of this
+ * host and from what a message takes. With --link that is given and no rank is started; else the ranks are, and measure what lies between them.
  */
-import { Generator } from "../api/generator.ts";
 import { MpiInfo } from "../api/mpi-info.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
@@ -10,26 +9,24 @@ import type { LaunchOptions } from "../launch/options.ts";
 import type { Graph } from "../model/graph.ts";
 import { partition } from "../partition/partition.ts";
 import {
+  companiesToMeasure,
   describePredictions,
+  findCompany,
   formatRate,
   predictStep,
   predictWork,
-  threadsToMeasure,
-  type MeasuredStep,
+  type Company,
+  type MeasuredCompany,
   type Prediction,
 } from "../partition/predict.ts";
-import { divideSteps } from "./bench-profile.ts";
 import { provideModelDirectory } from "./config-option.ts";
 import { readLink } from "./link-option.ts";
-import { measureDecode, medianOf, type Measurement } from "./measure-decode.ts";
+import { MeasuredRanks } from "./measure-machine.ts";
 import { describeMessages, describeNetwork, NetworkProbe, type FoundNetwork } from "./measure-network.ts";
 import { readLoadOptions } from "./model-options.ts";
 import { readText, type ProgramArguments } from "./options.ts";
 import { findStartedRanks, placeFirst, placeNamedRanks } from "./predict-placement.ts";
 
-/** As far as the model's context allows. */
-const SIZES = { promptTokens: 128, newTokens: 48 };
-const NUM_RUNS = 3;
 /**
  * Measures, predicts and prints; on rank 0, which the others follow.
  * @throws {UsageError} for options that say too little or contradict each other
@@ -54,19 +51,37 @@ export async function predictPlans(
     }),
   }));
 
-  const steps = new Map<number, MeasuredStep>();
-  for (const numThreads of new Set(worlds.flatMap(({ placement }) => threadsToMeasure(placement)))) {
-    steps.set(numThreads, await measureStep(options, numThreads));
-  }
+  const directory = await provideModelDirectory(options);
+  const companies = companiesToMeasure(
+    worlds.map(({ placement }) => placement),
+    weights !== undefined,
+  ).map((company) => ({ company }));
   const probe = givenLink === undefined ? await NetworkProbe.begin() : undefined;
+  const measured: MeasuredCompany[] = [];
   const predictions: Prediction[] = [];
   let network: FoundNetwork | undefined;
-  for (const { plan, placement } of worlds) {
-    if (plan.worldSize > 1) {
-      network =
-        (await probe?.measure(plan, placement, predictWork(plan, steps, placement))) ?? describeNetwork(givenLink!);
+  let here: readonly MeasuredRanks[] = [];
+  try {
+    for (const { plan, placement } of worlds) {
+      const needed = placement.machines.map((machine) => findCompany(companies, machine).company);
+      const isKnown = (company: Company): boolean => measured.some((each) => each.company === company);
+      // Only a network is measured beside them; else what they have shown once is enough.
+      const wanted = new Set(probe === undefined ? needed.filter((company) => !isKnown(company)) : needed);
+      here = await exchangeRanks(here, wanted, (company) =>
+        MeasuredRanks.begin(directory, readLoadOptions(options), company),
+      );
+      for (const { company, step } of here) {
+        if (isKnown(company)) continue;
+        measured.push({ company, step, plan: partition(graph, { worldSize: company.numRanks }) });
+      }
+      if (plan.worldSize > 1) {
+        const workSeconds = predictWork(plan, measured, placement);
+        network = (await probe?.measure(plan, placement, workSeconds, here)) ?? describeNetwork(givenLink!);
+      }
+      predictions.push(predictStep(plan, measured, network, placement));
     }
-    predictions.push(predictStep(plan, steps, network, placement));
+  } finally {
+    await Promise.all(here.map((ranks) => ranks.close()));
   }
   const sentence = describePredictions(predictions, new Set(hosts).size === maxRanks ? "host" : "rank");
   const { transport, messages } = network!;
@@ -78,40 +93,25 @@ export async function predictPlans(
   return 0;
 }
 
+/** Ends the ranks that are no longer needed, so that few models are in memory, then starts those that are missing. */
+async function exchangeRanks(
+  old: readonly MeasuredRanks[],
+  needed: ReadonlySet<Company>,
+  begin: (company: Company) => Promise<MeasuredRanks>,
+): Promise<readonly MeasuredRanks[]> {
+  const kept = old.filter(({ company }) => needed.has(company));
+  await Promise.all(old.filter((ranks) => !kept.includes(ranks)).map((ranks) => ranks.close()));
+  const ranks = [...kept];
+  for (const company of needed) if (!kept.some((each) => each.company === company)) ranks.push(await begin(company));
+  return ranks;
+}
+
 /** What is wrong with the options, without running anything. @throws {UsageError} */
 export function checkPredictOptions(options: ProgramArguments, maxRanks: number): void {
   const link = readText(options, "link");
   if (link !== undefined) readLink(link);
   if (maxRanks < 2) {
     throw new UsageError("--predict expects -np of at least 2: it tells how fast 1 rank to so many would be.");
-  }
-}
-
-/** A decode step of the whole model on this rank alone: its time, and from a traced run how that divides into ops. */
-async function measureStep(options: ProgramArguments, numThreads: number): Promise<MeasuredStep> {
-  const directory = await provideModelDirectory(options);
-  const loadOptions = { ...readLoadOptions(options), tensorParallel: false, intraThreads: numThreads };
-  const seconds = await withGenerator(loadOptions, (_, runs) => 1 / medianOf(runs, "decodeTokensPerSecond"));
-  const table = await withGenerator({ ...loadOptions, profile: true }, async (generator) =>
-    divideSteps(await generator.readProfile(), "decode"),
-  );
-  const scale = seconds / table.msPerStep[0]!;
-  const ops = table.rows.filter(({ kind }) => kind === "op");
-  return { seconds, opSeconds: new Map(ops.map(({ name, msPerStep }) => [name, msPerStep[0]! * scale])) };
-
-  async function withGenerator<Result>(
-    loading: Parameters<typeof Generator.load>[1],
-    use: (generator: Generator, runs: readonly Measurement[]) => Result | Promise<Result>,
-  ): Promise<Result> {
-    await using generator = await Generator.load(directory, loading);
-    const sizes = {
-      promptTokens: Math.max(1, Math.min(SIZES.promptTokens, Math.floor(generator.maxContext / 2))),
-      newTokens: Math.max(2, Math.min(SIZES.newTokens, Math.floor(generator.maxContext / 2) - 1)),
-    };
-    const runs: Measurement[] = [];
-    const numRuns = loading?.profile === true ? 1 : NUM_RUNS;
-    for (let run = 0; run <= numRuns; run++) runs.push(await measureDecode(generator, sizes));
-    return use(generator, runs.slice(1)); // the first warms up
   }
 }
 

@@ -1,18 +1,18 @@
 /** What a plan makes of a decode step, on numbers that can be followed by hand. */
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "@jest/globals";
+import { InternalError } from "../../../src/errors.ts";
 import { loadModel } from "../../../src/model/model.ts";
 import { describedLink } from "../../../src/partition/collective-cost.ts";
 import { partition } from "../../../src/partition/partition.ts";
 import type { Plan } from "../../../src/partition/plan.ts";
 import {
+  companiesToMeasure,
   describePredictions,
-  phaseSeconds,
   predictStep,
   predictWork,
   rankShares,
-  threadsToMeasure,
-  type MeasuredStep,
+  type MeasuredCompany,
   type Network,
   type Placement,
   type Prediction,
@@ -26,18 +26,26 @@ const planFor = (worldSize: number, rankWeights?: readonly number[]): Plan =>
 const LAYER_ELEMENTS = 160 * 96 + 96 * 96 + 512 * 96 + 96 * 256;
 const WHOLE_ELEMENTS = 4 * LAYER_ELEMENTS + 576 * 96;
 
-/** 8 ms of ops that are cut, 1 ms of norms that are not, 1 ms outside of all nodes, in these units. */
-const stepOf = (unit: number): MeasuredStep => ({
-  seconds: 10 * unit,
-  opSeconds: new Map([
-    ["FusedMatMul", 7 * unit],
-    ["CachedAttention", unit],
-    ["SkipSimplifiedLayerNormalization", unit],
-  ]),
+/** Beside what is spent in collectives: 8 ms of ops that are cut, 1 ms of norms that are not, 1 ms outside of all nodes. */
+const measuredOn = (numRanks: number, collectiveSeconds: number, threadsPerRank = 1): MeasuredCompany => ({
+  company: { numRanks, threadsPerRank, isWhole: false },
+  plan: planFor(numRanks),
+  step: {
+    seconds: 10e-3 + collectiveSeconds,
+    collectiveSeconds,
+    opSeconds: new Map([
+      ["FusedMatMul", 7e-3],
+      ["CachedAttention", 1e-3],
+      ["SkipSimplifiedLayerNormalization", 1e-3],
+    ]),
+    nodeSeconds: 1e-6,
+  },
 });
-const oneThread = new Map([[1, stepOf(1e-3)]]);
+const alone = [measuredOn(1, 0)];
 
 const ALLREDUCE_BYTES = 96 * 4;
+/** Each of them is a node more than a rank alone has. */
+const NODES = 8 * 1e-6;
 const network: Network = {
   oneShotBytes: 16384,
   pairBytes: 262144,
@@ -71,14 +79,14 @@ describe("each rank's share of the products' bytes", () => {
     const [first, second] = rankShares(planFor(2, [2, 1]));
     expect(first! / second!).toBeGreaterThan(1.5);
     expect(first! / second!).toBeLessThan(2.2);
-    const { stepSeconds, waitingSeconds } = predictStep(planFor(2, [2, 1]), oneThread, network, ownHosts(2));
-    expect(stepSeconds - waitingSeconds).toBeCloseTo(8e-3 * first! + 2e-3, 12);
+    const { stepSeconds, waitingSeconds } = predictStep(planFor(2, [2, 1]), alone, network, ownHosts(2));
+    expect(stepSeconds - waitingSeconds).toBeCloseTo(8e-3 * first! + 2e-3 + NODES, 12);
   });
 });
 
 describe("a step", () => {
   test("one rank: as measured, without waiting", () => {
-    expect(predictStep(planFor(1), oneThread, undefined, ownHosts(1))).toEqual({
+    expect(predictStep(planFor(1), alone, undefined, ownHosts(1))).toEqual({
       numRanks: 1,
       stepSeconds: 10e-3,
       tokensPerSecond: 100,
@@ -88,67 +96,83 @@ describe("a step", () => {
   });
 
   test("two hosts: half of what is cut, all of the rest, and 8 exchanges of latency and bytes, 2 of latency", () => {
-    const { stepSeconds, waitingSeconds, tokensPerSecond } = predictStep(planFor(2), oneThread, network, ownHosts(2));
+    const { stepSeconds, waitingSeconds, tokensPerSecond } = predictStep(planFor(2), alone, network, ownHosts(2));
     expect(waitingSeconds).toBeCloseTo(8 * 2e-3 + 2 * 1e-3, 12);
-    expect(stepSeconds).toBeCloseTo(4e-3 + 2e-3 + 18e-3, 12);
-    expect(tokensPerSecond).toBeCloseTo(1 / 24e-3, 9);
+    expect(stepSeconds).toBeCloseTo(4e-3 + 2e-3 + NODES + 18e-3, 12);
+    expect(tokensPerSecond).toBeCloseTo(1 / stepSeconds, 9);
   });
 
-  test("four ranks on two hosts: the two of a host share its link, over which each takes from two others", () => {
+  test("four ranks on two hosts: from two ranks of one, whose memory is not the network, and of whose link each takes a part", () => {
     const placement: Placement = {
       hosts: [2, 2],
       machines: [0, 2].map((first) => ({ ranks: [first, first + 1], threadsPerRank: 1, numCores: 2 })),
     };
-    expect(threadsToMeasure(placement)).toEqual([2]);
-    const steps = new Map([[2, stepOf(1e-3)]]);
     const plan = planFor(4);
-    const { stepSeconds, waitingSeconds } = predictStep(plan, steps, network, placement);
-    expect(waitingSeconds).toBeCloseTo(8 * (1e-3 + 4e-3) + 2e-3, 12);
-    expect(stepSeconds - waitingSeconds).toBeCloseTo(2 * 8e-3 * Math.max(...rankShares(plan)) + 2e-3, 12);
+    const measured = measuredOn(2, 1e-3);
+    const { stepSeconds, waitingSeconds } = predictStep(plan, [measured], network, placement);
+    const overMemory = 8 * (1e-5 + ALLREDUCE_BYTES / 1e9) + 2e-5;
+    expect(waitingSeconds).toBeCloseTo(1e-3 - overMemory + 8 * (1e-3 + 4e-3) + 2e-3, 12);
+    const share = Math.max(...rankShares(plan)) / 0.5;
+    expect(stepSeconds - waitingSeconds).toBeCloseTo(8e-3 * share + 2e-3, 12);
+  });
+
+  test("uneven hosts: the one whose ranks take longest counts", () => {
+    const placement: Placement = {
+      hosts: [2, 1],
+      machines: [[0, 1], [2]].map((ranks) => ({ ranks, threadsPerRank: 1, numCores: 2 })),
+    };
+    const slow = measuredOn(2, 5e-3);
+    const { stepSeconds } = predictStep(planFor(3), [...alone, slow], network, placement);
+    const third = Math.max(...rankShares(planFor(3)).slice(0, 2)) / 0.5;
+    const overMemory = 8 * (1e-5 + ALLREDUCE_BYTES / 1e9) + 2e-5;
+    expect(stepSeconds).toBeCloseTo(15e-3 + 8e-3 * (third - 1) - overMemory + 8 * (1e-3 + 2e-3) + 2e-3, 12);
   });
 });
 
-describe("ranks that share two cores", () => {
-  test("what is measured: as many threads as run at once, in full turns and in the last", () => {
-    expect([1, 2, 3, 4].map((numRanks) => threadsToMeasure(oneMachine(numRanks)))).toEqual([[1], [2], [2, 1], [2]]);
-    expect([1, 2, 3].map((numRanks) => threadsToMeasure(oneMachine(numRanks, 2)))).toEqual([[2], [2], [2]]);
-    expect(threadsToMeasure(ownHosts(3))).toEqual([1]);
+describe("hosts that share one machine", () => {
+  test("its step as measured, but for the network", () => {
+    const measured = measuredOn(3, 4e-3);
+    const { stepSeconds, waitingSeconds, takesTurns } = predictStep(planFor(3), [measured], network, oneMachine(3));
+    const more = 8 * (1e-3 + 2e-3) + 2e-3 - (8 * (1e-5 + (2 * ALLREDUCE_BYTES) / 1e9) + 2e-5);
+    expect(stepSeconds).toBeCloseTo(14e-3 + more, 12);
+    expect(waitingSeconds).toBeCloseTo(4e-3 + more, 12);
+    expect(takesTurns).toBe(true);
   });
 
-  const computeMs = (numRanks: number, unit: number): number => {
-    // A lone thread is faster than two: these share memory.
-    const steps = new Map([
-      [1, stepOf(unit)],
-      [2, stepOf(0.75 * unit)],
+  test("a rank's work before each of 8 collectives and behind the last", () => {
+    expect(predictWork(planFor(3), [measuredOn(3, 4e-3)], oneMachine(3))).toBeCloseTo(10e-3 / 9, 12);
+  });
+});
+
+describe("what is measured", () => {
+  const companies = (...placements: readonly Placement[]) =>
+    companiesToMeasure(placements, false).map(
+      ({ numRanks, threadsPerRank, isWhole }) => `${numRanks} x ${threadsPerRank}${isWhole ? ", whole" : ""}`,
+    );
+
+  test("on one machine each number of ranks as it is", () => {
+    expect(companies(oneMachine(1, 2), oneMachine(2, 1), oneMachine(3, 1))).toEqual([
+      "1 x 2, whole",
+      "2 x 1, whole",
+      "3 x 1, whole",
     ]);
-    return predictStep(planFor(numRanks), steps, undefined, oneMachine(numRanks)).stepSeconds * 1e3;
-  };
-  const third = Math.max(...rankShares(planFor(3)));
-
-  test("two ranks: the work of two threads, halved", () => {
-    expect(computeMs(2, 1e-3)).toBeCloseTo(0.75 * (8 * 2 * 0.5 + 2), 9);
   });
 
-  test("three ranks, short phases: two whole turns, of which the last has the memory for itself", () => {
-    expect(computeMs(3, 1e-3)).toBeCloseTo(0.75 * (8 * 2 * third + 2) + 8 * third + 2, 9);
+  test("ranks of different weights, with their parts", () => {
+    expect(companiesToMeasure([oneMachine(2)], true)).toEqual([{ numRanks: 2, threadsPerRank: 1, isWhole: false }]);
+    const { stepSeconds } = predictStep(planFor(2, [2, 1]), [measuredOn(2, 1e-3)], network, oneMachine(2));
+    const evenly = predictStep(planFor(2), [measuredOn(2, 1e-3)], network, oneMachine(2));
+    expect(stepSeconds - evenly.stepSeconds).toBeCloseTo(8e-3 * (rankShares(planFor(2, [2, 1]))[0]! / 0.5 - 1), 12);
   });
 
-  test("a phase of the step as one rank computes it, and as three ranks on two cores take it", () => {
-    expect([1, 2, 3, 4, 5].map((numRanks) => phaseSeconds(oneMachine(numRanks), 1e-3) * 1e3)).toEqual([1, 1, 2, 2, 3]);
-    const steps = new Map([
-      [1, stepOf(1e-3)],
-      [2, stepOf(1e-3)],
-    ]);
-    const work = predictWork(planFor(3), steps, oneMachine(3));
-    const whole = predictStep(planFor(3), steps, undefined, oneMachine(3)).stepSeconds;
-    expect(phaseSeconds(oneMachine(3), work)).toBeCloseTo(whole / 9, 12);
+  test("on hosts of their own one rank, with its parts", () => {
+    expect(companies(ownHosts(1), ownHosts(2), ownHosts(3))).toEqual(["1 x 1"]);
   });
 
-  test("three ranks, long phases: one and a half turns at the speed of two threads", () => {
-    // 9 phases of about 80 ms are 20 turns or more for each rank.
-    const whole = 0.75 * (8e3 * 2 * third + 2e3);
-    expect(computeMs(3, 1)).toBeGreaterThanOrEqual(1.5 * whole);
-    expect(computeMs(3, 1)).toBeLessThan(1.55 * whole);
+  test("what was not measured is not guessed", () => {
+    expect(() => predictStep(planFor(2), alone, network, oneMachine(2, 2))).toThrow(
+      new InternalError("No step of 2 ranks with 2 threads each was measured."),
+    );
   });
 });
 
