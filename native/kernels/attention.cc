@@ -22,12 +22,6 @@ static_assert(kStretchKeys % kBlockKeys == 0);
 // With fewer tasks than this per thread, stretches are tasks of their own.
 constexpr size_t kWantedTasksPerThread = 4;
 
-// Without other threads nothing is shared.
-void Run(Threads* threads, size_t num_tasks, const std::function<void(size_t)>& body) {
-  if (threads->count() > 1 && num_tasks > 1) return threads->Run(num_tasks, body);
-  for (size_t task = 0; task < num_tasks; ++task) body(task);
-}
-
 size_t DivideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
 // out = factor * head, whose first 2 * num_pairs elements are turned.
@@ -282,14 +276,14 @@ void Attend(const AttentionStep& step, Threads* threads) {
     if (threads->count() > 1 && step.num_tokens == 1 && heads.size() < wanted_tasks) {
       return AttendInStretches(heads, threads);
     }
-    return Run(threads, heads.size(), [&](size_t i) {
+    return RunTasks(heads.size(), threads, [&](size_t i) {
       heads[i].Store();
       AttendWhole(heads[i]);
     });
   }
-  Run(threads, heads.size(), [&](size_t i) { heads[i].Store(); });
+  RunTasks(heads.size(), threads, [&](size_t i) { heads[i].Store(); });
   // The last tokens see the most, so they are begun first.
-  Run(threads, heads.size() * tasks_per_head, [&](size_t i) {
+  RunTasks(heads.size() * tasks_per_head, threads, [&](size_t i) {
     AttendWhole(heads[i % heads.size()].Part((tasks_per_head - 1 - i / heads.size()) * task_tokens, task_tokens));
   });
 }

@@ -32,11 +32,7 @@ void FloatRows::Arrange(const float* x, size_t num_rows, size_t num_inputs, Thre
     const size_t first = first_row(group);
     Transpose(x + first * num_inputs, first_row(group + 1) - first, num_inputs, arranged_.data() + first * num_inputs);
   };
-  if (num_groups_ == 1) {
-    arrange(0);
-  } else {
-    threads->Run(num_groups_, arrange);
-  }
+  RunTasks(num_groups_, threads, arrange);
   values_ = arranged_.data();
 }
 

@@ -25,17 +25,18 @@ void OwnThreads::Run(size_t num_tasks, const std::function<void(size_t)>& body) 
   for (std::thread& other : others) other.join();
 }
 
+void RunTasks(size_t num_tasks, Threads* threads, const std::function<void(size_t)>& body) {
+  if (threads->count() > 1 && num_tasks > 1) return threads->Run(num_tasks, body);
+  for (size_t task = 0; task < num_tasks; ++task) body(task);
+}
+
 void RunRows(size_t num_rows, size_t row_values, Threads* threads, const std::function<void(size_t)>& body) {
   const size_t rows_per_task = std::max<size_t>(1, kTaskValues / std::max<size_t>(1, row_values));
   const size_t num_tasks = (num_rows + rows_per_task - 1) / rows_per_task;
   const auto run = [&](size_t task) {
     for (size_t row = task * rows_per_task; row < std::min(num_rows, (task + 1) * rows_per_task); ++row) body(row);
   };
-  if (num_tasks <= 1 || threads->count() == 1) {
-    for (size_t task = 0; task < num_tasks; ++task) run(task);
-    return;
-  }
-  threads->Run(num_tasks, run);
+  RunTasks(num_tasks, threads, run);
 }
 
 }  // namespace shardrun

@@ -26,6 +26,9 @@ class OwnThreads : public Threads {
   const int count_;
 };
 
+// threads->Run, without waking anybody where one thread does it all.
+void RunTasks(size_t num_tasks, Threads* threads, const std::function<void(size_t)>& body);
+
 // Calls body(row) for each of num_rows rows of row_values numbers, as many rows to a task as are worth waking a thread.
 void RunRows(size_t num_rows, size_t row_values, Threads* threads, const std::function<void(size_t)>& body);
 

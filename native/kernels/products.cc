@@ -94,8 +94,7 @@ void Rescale(const PackedLayout& layout, const uint8_t* weight, const int32_t* s
       }
     }
   };
-  if (num_rows == 1) return rescale(0);
-  threads->Run(num_rows, rescale);
+  RunRows(num_rows, layout.out_features, threads, rescale);
 }
 
 }  // namespace shardrun

@@ -78,8 +78,7 @@ void QuantisedRows::Quantise(const PackedLayout& layout, const float* x, size_t 
       }
     }
   };
-  if (num_tasks == 1) return quantise(0);
-  threads->Run(num_tasks, quantise);
+  RunTasks(num_tasks, threads, quantise);
 }
 
 void QuantisedRows::QuantiseInt8(const PackedLayout& layout, const float* x, size_t row, const int32_t* octaves) {

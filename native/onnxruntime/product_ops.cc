@@ -151,11 +151,8 @@ class AllReduceOctavesKernel : public CollectiveKernel {
     const auto columns = static_cast<size_t>(typed.shape.back());
     const auto count = [&](size_t row) { CountOctaves(x + row * columns, columns, octaves + row * kOctaves); };
     const size_t num_rows = typed.num_rows();
-    if (num_rows == 1) {
-      count(0);
-    } else {
-      SessionThreads(state_.num_threads, context).Run(num_rows, count);
-    }
+    SessionThreads pool(state_.num_threads, context);
+    RunRows(num_rows, columns, &pool, count);
     communicator().AllReduce(octaves, num_rows * kOctaves, DataType::kInt32, ReduceOp::kSum, call_info());
   }
 

@@ -240,7 +240,7 @@ function readLogitsLayout(plan: Plan, vocabSize: number): LogitsLayout {
   if (sharding?.kind !== "Shard") {
     return { vocabSize, firstIds: undefined, sizes: [] };
   }
-  const ranges = sharding.runs.map((runs) => runs.map((run) => ("zeros" in run ? { begin: 0, end: 0 } : run))[0]);
+  const ranges = sharding.runs.map((runs) => runs[0]);
   return {
     vocabSize,
     firstIds: ranges.map((range) => range?.begin ?? 0),

@@ -60,8 +60,11 @@ export interface GraphNode {
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
-/** A stretch [begin, end) of an axis; or `zeros` indices that exist nowhere and read as 0 (padding). */
-export type Run = { readonly begin: number; readonly end: number } | { readonly zeros: number };
+/** A stretch [begin, end) of an axis. */
+export interface Run {
+  readonly begin: number;
+  readonly end: number;
+}
 
 /** Where a weight's bytes come from. Evaluated by shards/, which may be asked for a part of it only. */
 export type WeightSource =

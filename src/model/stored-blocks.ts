@@ -77,10 +77,6 @@ function takeOutputs(parts: readonly OutputPart[], runs: readonly Run[]): readon
     else pieces.push({ part, runs: [run] });
   };
   for (const run of runs) {
-    if ("zeros" in run) {
-      add(pieces.at(-1)?.part ?? parts[0]!, run);
-      continue;
-    }
     let first = 0;
     for (const part of parts) {
       const [begin, end] = [Math.max(run.begin - first, 0), Math.min(run.end - first, part.numOutputs)];
@@ -90,16 +86,13 @@ function takeOutputs(parts: readonly OutputPart[], runs: readonly Run[]): readon
   }
   return pieces.map(({ part, runs: taken }) => ({
     source: { kind: "take", of: part.source, axis: 0, runs: taken },
-    numOutputs: taken.reduce((sum, run) => sum + ("zeros" in run ? run.zeros : run.end - run.begin), 0),
+    numOutputs: taken.reduce((sum, run) => sum + run.end - run.begin, 0),
   }));
 }
 
-/** Zero bytes are a block of zeros, in every type. */
 function runOfBytes(run: Run, blockType: StoredBlockType): Run | undefined {
   const { elements } = BLOCK_LAYOUTS[blockType];
-  const isWhole = Object.values(run).every((index) => index % elements === 0);
-  if (!isWhole) return undefined;
-  if ("zeros" in run) return { zeros: bytesOf(blockType, run.zeros) };
+  if (run.begin % elements !== 0 || run.end % elements !== 0) return undefined;
   return { begin: bytesOf(blockType, run.begin), end: bytesOf(blockType, run.end) };
 }
 

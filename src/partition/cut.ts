@@ -7,8 +7,9 @@
  *     q|k|v    [B, S, (N+2K)*H]    packed(scaled(heads, H), scaled(kvHeads, H), scaled(kvHeads, H))
  *     attn     [B, S, N*H]         scaled(heads, H), the same heads
  */
+import type { Run } from "../model/graph.ts";
 import { dealKeyValueHeads, dealUnits } from "./deal.ts";
-import { joinRuns, scaleRuns, shiftRuns, type Stretch } from "./runs.ts";
+import { joinRuns, scaleRuns, shiftRuns } from "./runs.ts";
 
 export type Cut =
   /** A variable: units that are dealt on their own. Two are the same only when they are the same object, or unified. */
@@ -136,7 +137,7 @@ export class Cuts {
   }
 
   /** Each rank's indices of the axis, now that everything is known. */
-  deal(cut: Cut, rankWeights: readonly number[]): Stretch[][] {
+  deal(cut: Cut, rankWeights: readonly number[]): Run[][] {
     const found = this.#find(cut);
     switch (found.kind) {
       case "units":

@@ -3,7 +3,7 @@
  * indices, and the plan is written down. The same graph and world give the same plan on every rank.
  */
 import { PartitionError } from "../errors.ts";
-import type { Dimension, Graph, Weight } from "../model/graph.ts";
+import type { Dimension, Graph, Run, Weight } from "../model/graph.ts";
 import { countWeightBytes } from "../model/packed-layout.ts";
 import { readIntegers } from "../model/constants.ts";
 import type { Cut } from "./cut.ts";
@@ -19,7 +19,7 @@ import {
 } from "./plan.ts";
 import { propagate } from "./propagate.ts";
 import { PARTIAL, REPLICATE, type Flow, type Layout, type Step } from "./rule.ts";
-import { countIndices, type Stretch } from "./runs.ts";
+import { countIndices } from "./runs.ts";
 import { separateBias } from "./separate-bias.ts";
 import { inferShapes, type Shape } from "./shapes.ts";
 import type { Walk } from "./walk.ts";
@@ -53,11 +53,11 @@ export function partition(graph: Graph, world: World): Plan {
 }
 
 /** Each rank's runs of a cut axis. */
-type Deal = (cut: Cut) => readonly Stretch[][];
+type Deal = (cut: Cut) => readonly Run[][];
 
 /** Each cut is dealt once, however many nodes it flows through. */
 function dealOnce({ cuts }: Walk, rankWeights: readonly number[]): Deal {
-  const dealt = new Map<Cut, Stretch[][]>();
+  const dealt = new Map<Cut, Run[][]>();
   return (cut) => {
     const runs = dealt.get(cut) ?? cuts.deal(cut, rankWeights);
     dealt.set(cut, runs);

@@ -2,15 +2,15 @@
  * The plan: for every weight how it is cut, for every value how it lies, where a collective goes.
  * Data only: partition.ts makes it, shard-graph.ts turns it into one rank's graph, print.ts shows it to people.
  */
-import type { DataType, Dimension, GraphNode, Packing, Weight } from "../model/graph.ts";
+import type { DataType, Dimension, GraphNode, Packing, Run, Weight } from "../model/graph.ts";
 import { takeFromWeight } from "../model/packed-layout.ts";
-import { countIndices, type Stretch } from "./runs.ts";
+import { countIndices } from "./runs.ts";
 
 /** How a value or weight lies over the ranks (DTensor's placements). */
 export type Sharding =
   | { readonly kind: "Replicate" }
   /** `axis` is cut; `runs[rank]` are that rank's indices of the whole axis, in order. */
-  | { readonly kind: "Shard"; readonly axis: number; readonly runs: readonly (readonly Stretch[])[] }
+  | { readonly kind: "Shard"; readonly axis: number; readonly runs: readonly (readonly Run[])[] }
   | PartialLayout;
 
 /** Every rank holds a summand. */

@@ -4,10 +4,9 @@
  * what asks for the collective, and partition.ts writes it down.
  */
 import { PartitionError } from "../errors.ts";
-import type { Dimension, GraphNode } from "../model/graph.ts";
+import type { Dimension, GraphNode, Run } from "../model/graph.ts";
 import { axisSize, type Cut, type Cuts } from "./cut.ts";
 import type { PartialLayout } from "./plan.ts";
-import type { Stretch } from "./runs.ts";
 
 /** How a value lies, with the cut still open to learn more (plan.ts has the same with each rank's runs). */
 export type Layout = { readonly kind: "Replicate" } | ShardLayout | PartialLayout;
@@ -79,7 +78,7 @@ export interface Flow {
 /** What an attribute is on a rank that has these indices of a cut. */
 export interface LocalAttribute {
   readonly of: Cut;
-  readonly value: (indices: readonly Stretch[]) => number;
+  readonly value: (indices: readonly Run[]) => number;
 }
 
 export type Rule = (op: Op) => Flow;

@@ -1,7 +1,7 @@
 /**
  * Flattens a weight's source (concat and take, nested, along any axes) into boxes that are copied as they are:
  * a WeightSource goes in, its shape and a short list of segments come out. Joining and picking along an axis only ever moves
- * and cuts boxes, so no element is looked at here; what no segment covers is zero.
+ * and cuts boxes, so no element is looked at here.
  */
 import { BLOCK_LAYOUTS, DATA_TYPE_BYTES, type Run, type WeightSource } from "../model/graph.ts";
 
@@ -72,10 +72,6 @@ function take(whole: Layout, axis: number, runs: readonly Run[]): Layout {
   const segments: Segment[] = [];
   let length = 0;
   for (const run of mergeAdjacent(runs)) {
-    if ("zeros" in run) {
-      length += run.zeros;
-      continue;
-    }
     for (const segment of whole.segments) {
       const part = cut(segment, axis, run.begin, run.end);
       if (part !== undefined) segments.push(moved(part, axis, length - run.begin));
@@ -90,7 +86,7 @@ function mergeAdjacent(runs: readonly Run[]): Run[] {
   const merged: Run[] = [];
   for (const run of runs) {
     const last = merged.at(-1);
-    if (last !== undefined && "end" in last && "end" in run && last.end === run.begin) {
+    if (last?.end === run.begin) {
       merged[merged.length - 1] = { begin: last.begin, end: run.end };
     } else {
       merged.push(run);

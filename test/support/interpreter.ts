@@ -111,9 +111,7 @@ export function evaluate(source: WeightSource): Tensor {
       return concatenate(source.parts.map(evaluate), source.axis);
     case "take": {
       const indices = source.runs.flatMap((run) =>
-        "zeros" in run
-          ? Array.from({ length: run.zeros }, () => -1)
-          : Array.from({ length: run.end - run.begin }, (_, i) => run.begin + i),
+        Array.from({ length: run.end - run.begin }, (_, i) => run.begin + i),
       );
       return take(evaluate(source.of), source.axis, indices);
     }
