@@ -7,13 +7,10 @@ import { createHash } from "node:crypto";
 import type { Communicator, Feed, FetchedValue, KeyValueCache, Session } from "../collective/native.ts";
 import { native } from "../collective/native.ts";
 import { ExecutionError, InternalError } from "../errors.ts";
-import { ownAttention } from "../model/cached-attention.ts";
-import { fuseGates } from "../model/fuse-gates.ts";
-import { fuseReductions } from "../model/fuse-reductions.ts";
 import type { Graph } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
 import { encodeModel } from "../model/onnx-format.ts";
-import { ownNorms } from "../model/own-norms.ts";
+import { useOwnOps } from "../model/own-ops/own-ops.ts";
 import { packFloatProducts } from "../model/packed-products.ts";
 import { partition } from "../partition/partition.ts";
 import { shardGraph } from "../partition/shard-graph.ts";
@@ -24,9 +21,6 @@ import { measureClockOffsetUs, readClockUs } from "./clock.ts";
 import { gatherLogits, searchBestTokens, type LogitsLayout } from "./logits.ts";
 import { Profiler, type RankProfile } from "./profile.ts";
 import type { ModelSpecification, RowMove, Step } from "./step.ts";
-
-/** From plain ops to our own, in this order. */
-const OWN_OPS: readonly ((graph: Graph) => Graph)[] = [fuseGates, fuseReductions, ownNorms, ownAttention];
 
 /** A step's outcome on one rank. */
 export interface StepResult {
@@ -95,7 +89,7 @@ export class ShardModel {
     const { rank, worldSize } = communicator;
     const plan = planShards(model, specification, worldSize);
     const addon = native();
-    const shard = OWN_OPS.reduce((graph, pass) => pass(graph), shardGraph(model.graph, plan, rank));
+    const shard = useOwnOps(shardGraph(model.graph, plan, rank));
     // Plain C++ is slower than onnxruntime.
     const graph = addon.supportedKernels().length > 1 ? packFloatProducts(shard) : shard;
     const materialised = await materialiseGraph(graph, addon.mapFile, cache);

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { native, type Communicator, type KeyValueCache, type Session } from "../../../src/collective/native.ts";
 import { ExecutionError } from "../../../src/errors.ts";
-import { ownAttention } from "../../../src/model/cached-attention.ts";
+import { ownAttention } from "../../../src/model/own-ops/attention.ts";
 import type { Attribute, Graph } from "../../../src/model/graph.ts";
 import { encodeModel } from "../../../src/model/onnx-format.ts";
 import {

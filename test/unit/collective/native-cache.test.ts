@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { native, type Communicator, type KeyValueCache, type Session } from "../../../src/collective/native.ts";
 import { ExecutionError, UsageError } from "../../../src/errors.ts";
-import { ownAttention } from "../../../src/model/cached-attention.ts";
+import { ownAttention } from "../../../src/model/own-ops/attention.ts";
 import { encodeModel } from "../../../src/model/onnx-format.ts";
 import {
   connectAlone,

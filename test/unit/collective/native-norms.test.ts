@@ -4,7 +4,7 @@ import { native, type Communicator, type Feed } from "../../../src/collective/na
 import { ExecutionError } from "../../../src/errors.ts";
 import type { GraphNode } from "../../../src/model/graph.ts";
 import { encodeModel } from "../../../src/model/onnx-format.ts";
-import { ownNorms } from "../../../src/model/own-norms.ts";
+import { ownNorms } from "../../../src/model/own-ops/norms.ts";
 import {
   connectAlone,
   errorOf,

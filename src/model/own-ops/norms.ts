@@ -1,11 +1,10 @@
 /**
- * RMS norms, which onnxruntime computes one number after the other, given to kernels of our own. A pass over one rank's graph, after the
- * cut: families and rules know the plain ops only, and these are what --dump-graph shows.
+ * RMS norms, which onnxruntime computes one number after the other.
  *
  *     SimplifiedLayerNormalization(x, weight)             ->   RmsNorm(x, weight)
  *     SkipSimplifiedLayerNormalization(x, skip, weight)   ->   AddRmsNorm(x, skip, weight)
  */
-import type { Graph, GraphNode } from "./graph.ts";
+import type { Graph, GraphNode } from "../graph.ts";
 
 /** The graph with its RMS norms over the last axis in our own ops. */
 export function ownNorms(graph: Graph): Graph {

@@ -1,9 +1,9 @@
 /** Which norms become ops of our own, and which stay onnxruntime's. */
 import { expect, test } from "@jest/globals";
-import { loadModel } from "../../../src/model/model.ts";
-import { ownNorms } from "../../../src/model/own-norms.ts";
-import { graph, node, value } from "../../support/tiny-graph.ts";
-import { TINY_GPT2, TINY_LLAMA, writeTemporaryCheckpoint } from "../../support/write-checkpoint.ts";
+import { loadModel } from "../../../../src/model/model.ts";
+import { ownNorms } from "../../../../src/model/own-ops/norms.ts";
+import { graph, node, value } from "../../../support/tiny-graph.ts";
+import { TINY_GPT2, TINY_LLAMA, writeTemporaryCheckpoint } from "../../../support/write-checkpoint.ts";
 
 const norms = (nodes: readonly { readonly opType: string }[]): string[] =>
   nodes.map(({ opType }) => opType).filter((opType) => opType.includes("Norm"));

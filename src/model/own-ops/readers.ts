@@ -1,5 +1,5 @@
 /** Who reads a value of a graph: what passes that make one node of several have to know. */
-import type { Graph, GraphNode } from "./graph.ts";
+import type { Graph, GraphNode } from "../graph.ts";
 
 /** Finds the node that alone reads a value; undefined when there are several, or the graph gives it out. */
 export function findOnlyReaders({ nodes, outputs }: Graph): (value: string | undefined) => GraphNode | undefined {

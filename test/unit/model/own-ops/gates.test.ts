@@ -1,12 +1,12 @@
 /** Which gates become one node, and what of a graph is left as it is. */
 import { expect, test } from "@jest/globals";
-import { fuseGates } from "../../../src/model/fuse-gates.ts";
-import type { Graph } from "../../../src/model/graph.ts";
-import { loadModel } from "../../../src/model/model.ts";
-import { partition } from "../../../src/partition/partition.ts";
-import { shardGraph } from "../../../src/partition/shard-graph.ts";
-import { GraphSketch } from "../../support/graph-sketch.ts";
-import { TINY_LLAMA, writeTemporaryCheckpoint } from "../../support/write-checkpoint.ts";
+import { ownGates } from "../../../../src/model/own-ops/gates.ts";
+import type { Graph } from "../../../../src/model/graph.ts";
+import { loadModel } from "../../../../src/model/model.ts";
+import { partition } from "../../../../src/partition/partition.ts";
+import { shardGraph } from "../../../../src/partition/shard-graph.ts";
+import { GraphSketch } from "../../../support/graph-sketch.ts";
+import { TINY_LLAMA, writeTemporaryCheckpoint } from "../../../support/write-checkpoint.ts";
 
 const describeNodes = ({ nodes }: Graph): string[] =>
   nodes.map(({ opType, inputs, outputs }) => `${opType} ${inputs.join()} -> ${outputs.join()}`);
@@ -17,7 +17,7 @@ test("a Llama's feed-forward, on every rank: one node between the two products",
   const plan = partition(graph, { worldSize: 2 });
   for (const rank of [0, 1]) {
     const shard = shardGraph(graph, plan, rank);
-    const fused = fuseGates(shard);
+    const fused = ownGates(shard);
     const gates = fused.nodes.filter(({ opType }) => opType === "GatedSilu");
     expect(gates).toEqual([
       {
@@ -63,7 +63,7 @@ function sketchGate({ sizes = [4, 4], axis = -1, alpha = 1, op = "Mul", isSeen }
 }
 
 test("the gate alone", () => {
-  expect(describeNodes(fuseGates(sketchGate({})))).toEqual([
+  expect(describeNodes(ownGates(sketchGate({})))).toEqual([
     "Gather w_0,input_ids -> gather_1",
     "GatedSilu gather_1 -> gated",
   ]);
@@ -78,5 +78,5 @@ test.each<GateSketch>([
   { isSeen: "opened" },
 ])("not this: %j", (sketch) => {
   const graph = sketchGate(sketch);
-  expect(fuseGates(graph)).toEqual(graph);
+  expect(ownGates(graph)).toEqual(graph);
 });

@@ -1,15 +1,15 @@
 /**
  * The two sums over ranks of a quantised product, each one node with its neighbour: what is small is exchanged without nodes of its
- * own. A pass over one rank's graph, after the cut, whose rules know the parts (partition/rules/quantized-product.ts).
+ * own. Rules know the parts (partition/rules/quantized-product.ts).
  *
  *     RowOctaves(x) -> AllReduce                 ->   AllReduceOctaves(x)
  *     AllReduce(sums) -> Rescale(.., octaves, w)  ->   AllReduceRescale(sums, octaves, w)
  */
-import type { Graph, GraphNode } from "./graph.ts";
+import type { Graph, GraphNode } from "../graph.ts";
 import { findOnlyReaders, replaceNodes } from "./readers.ts";
 
 /** The graph with these pairs in one node each. On a rank that has no part of x it is zeros that are added up, and they stay. */
-export function fuseReductions(graph: Graph): Graph {
+export function ownReductions(graph: Graph): Graph {
   const onlyReader = findOnlyReaders(graph);
   const replaced = new Map<GraphNode, GraphNode | undefined>();
   for (const node of graph.nodes) {

@@ -1,9 +1,6 @@
-/**
- * Attention by a kernel of our own, which never has the square of scores in memory: GroupQueryAttention becomes CachedAttention. A pass
- * over one rank's graph, after the cut: families and rules know onnxruntime's operator only, and that is what --dump-graph shows.
- */
-import { InternalError } from "../errors.ts";
-import type { Attribute, Graph, GraphNode } from "./graph.ts";
+/** Attention that never has the square of scores in memory: GroupQueryAttention becomes CachedAttention. */
+import { InternalError } from "../../errors.ts";
+import type { Attribute, Graph, GraphNode } from "../graph.ts";
 
 const integer = (value: number): Attribute => ({ kind: "int", value });
 

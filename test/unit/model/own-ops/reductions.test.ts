@@ -1,11 +1,11 @@
 /** The sums over ranks of int8 products: which nodes become one, in which order, and what a rank without a part of them keeps. */
 import { expect, test } from "@jest/globals";
-import { fuseReductions } from "../../../src/model/fuse-reductions.ts";
-import type { Graph } from "../../../src/model/graph.ts";
-import { loadModel } from "../../../src/model/model.ts";
-import { partition } from "../../../src/partition/partition.ts";
-import { shardGraph } from "../../../src/partition/shard-graph.ts";
-import { TINY_LLAMA, writeTemporaryCheckpoint } from "../../support/write-checkpoint.ts";
+import { ownReductions } from "../../../../src/model/own-ops/reductions.ts";
+import type { Graph } from "../../../../src/model/graph.ts";
+import { loadModel } from "../../../../src/model/model.ts";
+import { partition } from "../../../../src/partition/partition.ts";
+import { shardGraph } from "../../../../src/partition/shard-graph.ts";
+import { TINY_LLAMA, writeTemporaryCheckpoint } from "../../../support/write-checkpoint.ts";
 
 async function shardsOf(computeType: "float32" | "int8", worldSize: number, rankWeights?: number[]): Promise<Graph[]> {
   const directory = writeTemporaryCheckpoint({ config: { ...TINY_LLAMA, num_hidden_layers: 1 } });
@@ -25,7 +25,7 @@ function describeDown({ nodes }: Graph): string[] {
 
 test("int8 over two ranks: the two sums of the down projection take their neighbours in, in the same order", async () => {
   for (const shard of await shardsOf("int8", 2)) {
-    const fused = fuseReductions(shard);
+    const fused = ownReductions(shard);
     const down = "layers.0.down_proj";
     const weight = "model.layers.0.mlp.down_proj.weight";
     const before = "layers.0.o_proj/sums/token";
@@ -51,7 +51,7 @@ test("int8 over two ranks: the two sums of the down projection take their neighb
 
 test("a rank without a part of any row adds zeros to all sums, and scales like all others", async () => {
   const [, , idle] = await shardsOf("int8", 4, [10, 10, 0.001, 10]);
-  const opTypes = fuseReductions(idle!).nodes.map(({ opType }) => opType);
+  const opTypes = ownReductions(idle!).nodes.map(({ opType }) => opType);
   expect(opTypes.filter((opType) => /AllReduce|Rescale|IntegerMatMul/.test(opType))).toEqual([
     ...["AllReduce", "AllReduceRescale"],
     ...["AllReduce", "AllReduceRescale"],
@@ -59,5 +59,5 @@ test("a rank without a part of any row adds zeros to all sums, and scales like a
 });
 
 test("float32 has nothing of the kind", async () => {
-  for (const shard of await shardsOf("float32", 2)) expect(fuseReductions(shard)).toEqual(shard);
+  for (const shard of await shardsOf("float32", 2)) expect(ownReductions(shard)).toEqual(shard);
 });

@@ -1,15 +1,14 @@
 /**
- * The gates of feed-forward layers as one node: between two products a graph then reads and writes their values once. A pass over one
- * rank's graph, after the cut: families and rules know the plain ops only, and these are what --dump-graph shows.
+ * The gates of feed-forward layers as one node: between two products a graph then reads and writes their values once.
  *
  *     Split(x, [F, F]) -> gate, up;  QuickGelu(gate);  Mul(.., up)   ->   GatedSilu(x)
  */
-import { readIntegers } from "./constants.ts";
-import type { Graph, GraphNode } from "./graph.ts";
+import { readIntegers } from "../constants.ts";
+import type { Graph, GraphNode } from "../graph.ts";
 import { findOnlyReaders, replaceNodes } from "./readers.ts";
 
 /** The graph with SiLU gates in one node each; any other activation stays as it is. */
-export function fuseGates(graph: Graph): Graph {
+export function ownGates(graph: Graph): Graph {
   const onlyReader = findOnlyReaders(graph);
   const replaced = new Map<GraphNode, GraphNode | undefined>();
   for (const split of graph.nodes.filter((node) => halves(node, graph))) {
