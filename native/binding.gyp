@@ -42,6 +42,8 @@
         "kernels/products_plain.cc",
         "kernels/products_avx2.cc",
         "kernels/products_avx512.cc",
+        "kernels/products_avx512_int8.cc",
+        "kernels/products_avx512_int4.cc",
         "kernels/products.cc",
         "onnxruntime/runtime.cc",
         "onnxruntime/element_type.cc",

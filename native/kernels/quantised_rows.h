@@ -3,9 +3,8 @@
 //   8 bits   one scale per row, the step that follows from the row's octaves (octaves.h): its own or, when the row is
 //            spread over ranks, those of all its parts. The largest values, about 1/32 of the row, are 15 bits wide:
 //            low + 255 * high, both 8 bits. The high parts are kept in a list.
-//   4 bits   one scale per 32 inputs, their own maximum / 127; where one group of 4 has a value that is 3 times as
-//   large
-//            as any other of the 32, these others' maximum / 127, and what is larger is 15 bits wide as above. The unit
+//   4 bits   one scale per 32 inputs, their own maximum / 127. Where one group of 4 has a value 3 times as large as any
+//            other of the 32 it is these others' maximum / 127, and what is larger is 15 bits wide as above. The unit
 //            of the row, in which products are summed, is a power of two and follows from the octave of its largest
 //            value.
 //

@@ -43,11 +43,11 @@ function cutHeads(numHeads: number, numKeyValueHeads: number, worldSize: number)
   return isEven ? whole : apart;
 }
 
-/** Rows and columns of the projections q, k, v and o that one rank of equal ones has at most, in heads. */
+/** Heads that one of so many equal ranks has at most: a query head costs it rows of q and columns of o, a key/value head rows of k and v. */
 function largestShare({ heads, keyValueHeads }: HeadCuts, worldSize: number): number {
   const equal = Array<number>(worldSize).fill(1);
   const [query, keyValue] = [heads, keyValueHeads].map((cut) => new Cuts().deal(cut, equal).map(countIndices));
-  return Math.max(...query!.map((count, rank) => 2 * (count + keyValue![rank]!)));
+  return Math.max(...query!.map((count, rank) => count + keyValue![rank]!));
 }
 
 /** com.microsoft GroupQueryAttention, with q|k|v packed in its first input or as three. */
