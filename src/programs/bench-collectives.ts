@@ -32,7 +32,7 @@ export function chooseCollectiveWorlds({ hostfile, hostLists }: LaunchOptions): 
 
 /**
  * Measures all sizes and prints them; on rank 0, which the others follow.
- * @throws {UsageError} in a world of one, or for a size that is none
+ * @throws {UsageError} in a world of one
  */
 export async function benchCollectives(options: ProgramArguments): Promise<number> {
   const world = shareWorld();
@@ -41,7 +41,7 @@ export async function benchCollectives(options: ProgramArguments): Promise<numbe
   }
   const { worldSize } = world.engine.settings.identity;
   const sizes: MeasuredSize[] = [];
-  for (const bytes of readSizes(options)) {
+  for (const bytes of readMessageSizes(options)) {
     sizes.push({ bytes, ...(await measureSize(world.engine, bytes)) });
   }
   const { transport } = sizes[0]!;
@@ -87,7 +87,8 @@ export async function measureSize(
   return measure(Math.ceil(Math.min(MOST_CALLS, MEASURED_NANOSECONDS / longer)));
 }
 
-function readSizes(options: ProgramArguments): number[] {
+/** @throws {UsageError} for a size that is none */
+export function readMessageSizes(options: ProgramArguments): number[] {
   const text = readText(options, "sizes") ?? STANDARD_SIZES;
   return text.split(",").map((word) => {
     const bytes = Number(word);

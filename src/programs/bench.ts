@@ -9,7 +9,7 @@ import { MpiInfo } from "../api/mpi-info.ts";
 import { ROOT_RANK } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import { DEFAULT_BLOCK_SIZE } from "../model/compute-type.ts";
-import { benchCollectives, chooseCollectiveWorlds } from "./bench-collectives.ts";
+import { benchCollectives, chooseCollectiveWorlds, readMessageSizes } from "./bench-collectives.ts";
 import { CONFIG_OPTION, provideModelDirectory, readShape } from "./config-option.ts";
 import { divideSteps, printStepTable } from "./bench-profile.ts";
 import { describeChromeTrace } from "./chrome-trace.ts";
@@ -49,6 +49,7 @@ export const bench: Program = {
 
   check(options) {
     readSizes(options);
+    readMessageSizes(options);
     readShape(options);
     checkLoadOptions(readText(options, "model") ?? "", readLoadOptions(options));
   },

@@ -41,6 +41,5 @@ test.each([
   ],
 ])("%j is refused", async (args, message) => {
   const { exitCode, stdout, stderr } = await runShardrun(["bench", "--collectives", ...args]);
-  expect([exitCode, stdout]).toEqual([1, ""]);
-  expect(stderr.split("\n")[0]).toBe(`shardrun: ${message}`);
+  expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 1, stdout: "", stderr: `shardrun: ${message}\n` });
 });
