@@ -15,6 +15,7 @@ import type { Host, NamedHost } from "./hosts.ts";
 import type { AgentJob, RankExit, RankJob, Refusal } from "./job.ts";
 import type { LaunchOptions } from "./options.ts";
 import { describeExit, exitCodeOf, findRootCause } from "./outcome.ts";
+import { ownStreams } from "./own-streams.ts";
 import { countSlots, drawMap, placeRanks, type RankPlace } from "./placement.ts";
 import { deviceVariables, rankVariables, resolveExports, runVariables } from "./rank-environment.ts";
 import { RankOutput } from "./rank-output.ts";
@@ -154,8 +155,6 @@ function weighRanks(named: readonly NamedHost[], places: readonly RankPlace[]): 
   return weights.every((weight) => weight === undefined) ? undefined : weights.map((weight) => weight ?? 1);
 }
 
-const OWN_STREAMS = { stdout: process.stdout, stderr: process.stderr };
-
 /** One run, from the start of its ranks to its last line. */
 class Run {
   readonly #options: LaunchOptions;
@@ -177,7 +176,8 @@ class Run {
     this.#hosts = hosts;
     this.#agents = agents;
     this.#worldSize = jobs.reduce((sum, { ranks }) => sum + ranks.length, 0);
-    this.#output = new RankOutput({ ...options, worldSize: this.#worldSize }, OWN_STREAMS, {
+    const streams = ownStreams({ isDialogue: options.prompt !== undefined });
+    this.#output = new RankOutput({ ...options, worldSize: this.#worldSize }, streams, {
       room: () => agents.resume(),
       readerGone: () => this.#stop({ exitCode: EXIT_CODE_READER_GONE }, FAILURE_GRACE_MS),
       fileFailed: ({ message }) => this.#stop({ exitCode: EXIT_CODE_STOPPED, message }, FAILURE_GRACE_MS),

@@ -7,6 +7,8 @@ import { spawn } from "node:child_process";
 /** Keys with a meaning for the terminal. */
 export const CTRL_C = "\u0003";
 export const CTRL_D = "\u0004";
+export const CTRL_Q = "\u0011";
+export const CTRL_S = "\u0013";
 export const CTRL_BACKSLASH = "\u001c";
 export const UP = "\u001b[A";
 

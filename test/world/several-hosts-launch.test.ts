@@ -7,6 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { type LauncherRun, type LiveProcess, runLauncher, type RunResult, startLauncher } from "../support/launcher.ts";
+import { CTRL_Q, CTRL_S, PseudoTerminal } from "../support/pseudo-terminal.ts";
+import { COMMAND } from "../support/run-shardrun.ts";
 import { useTemporaryDirectory } from "../support/temporary-directory.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -239,6 +241,19 @@ describeWithCluster("several hosts", () => {
         end: 1,
         stderr: "shardrun: SIGTERM received: the ranks were ended.\n",
       });
+    });
+
+    test("output that Ctrl-S holds up is there after Ctrl-Q", async () => {
+      const count = "for i in $(seq 100); do echo line $i; sleep 0.03; done; echo last";
+      const command = ["env", "LAUNCH_TEST_MARK=", process.execPath, COMMAND, ...REACH, "-H", "hosta,hostb"];
+      const terminal = new PseudoTerminal([...command, "sh", "-c", count]);
+      await terminal.waitFor("line 3");
+      terminal.type(CTRL_S);
+      await delay(4500); // longer than an agent bears silence
+      expect(terminal.output).not.toContain("last");
+      terminal.type(CTRL_Q);
+      expect(await terminal.ended).toBe(0);
+      expect(terminal.output.match(/last/g)).toHaveLength(2);
     });
   });
 
