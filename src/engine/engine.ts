@@ -42,14 +42,17 @@ export class Engine {
   constructor(settings: WorldSettings, onFailed: (error: ShardrunError) => void = () => {}) {
     this.settings = settings;
     const data: EngineData = { settings, state: this.#state.buffer };
-    this.#worker = new Worker(new URL("./worker.js", import.meta.url), {
+    this.#worker = new Worker(new URL("./thread.js", import.meta.url), {
       workerData: data,
       name: "shardrun engine",
       // Node's options are for the script: --input-type of `node -e` would keep the thread from starting, and loaders slow it down.
       execArgv: [],
     });
     this.#worker.on("message", (message: FromEngine) => this.#receive(message, onFailed));
-    this.#worker.on("error", (error) => this.fail(error as ShardrunError));
+    this.#worker.on("error", (error) => {
+      this.fail(error as ShardrunError);
+      onFailed(this.#failure!);
+    });
     this.#worker.unref();
   }
 

@@ -115,6 +115,13 @@ export const ENGINE_RUNNING = 0;
 export const ENGINE_ENDED = 1;
 export const ENGINE_FAILED = 2;
 
+/** The script's thread may be waiting for this. */
+export function announceEnd(state: SharedArrayBuffer, value: typeof ENGINE_ENDED | typeof ENGINE_FAILED): void {
+  const shared = new Int32Array(state);
+  Atomics.store(shared, 0, value);
+  Atomics.notify(shared, 0);
+}
+
 /**
  * A rank that fails because of another one ends only after this while: the launcher must see the other's end first, for it
  * reports the first as the cause.

@@ -13,6 +13,7 @@ import { Rank } from "../execute/rank.ts";
 import { sayAtOnce } from "../log.ts";
 import type { Membership } from "../rendezvous/membership.ts";
 import {
+  announceEnd,
   CONSEQUENCE_DELAY_MS,
   ENGINE_ENDED,
   ENGINE_FAILED,
@@ -44,6 +45,8 @@ const post = (message: FromEngine): void => port.postMessage(message);
 // Whoever waits for this thread would wait for ever if it ended without a word.
 process.on("uncaughtException", (error) => void fail(error));
 const tellAgent = watchAgent();
+/** Aborted with the exit code when this rank ends before its time. */
+const leaving = new AbortController();
 if (settings.identity.worldSize > 1) tellAgent(RANK_JOINING);
 if (ownRank === ROOT_RANK) {
   lead();
@@ -53,7 +56,7 @@ if (ownRank === ROOT_RANK) {
 
 /** Answers requests until told to leave. A world that does not come together fails every request. */
 function lead(): void {
-  const opened = connectWorld(settings).then(({ membership, ...world }) => {
+  const opened = connectWorld(settings, leaving.signal).then(({ membership, ...world }) => {
     tellAgent(RANK_JOINED);
     const leader = new Leader(new Rank(world, drawTransfers(settings.terminalColumns)), (error) =>
       membership?.reportFailure(ownRank, error.message),
@@ -74,6 +77,7 @@ function lead(): void {
   });
 
   async function leave(exitCode: number): Promise<void> {
+    if (exitCode !== 0) leaving.abort(exitCode);
     const world = await opened.catch(() => undefined);
     if (exitCode === 0) {
       await world?.service.close();
@@ -89,11 +93,12 @@ async function serve(): Promise<void> {
   let hasLeaderLeft = false;
   port.on("message", (message: ToEngine) => {
     if (message.kind === "leave") {
+      leaving.abort(message.exitCode);
       void membership?.leave(message.exitCode).then(() => end(ENGINE_FAILED));
     }
   });
   try {
-    const world = await connectWorld(settings);
+    const world = await connectWorld(settings, leaving.signal);
     tellAgent(RANK_JOINED);
     ({ membership } = world);
     membership!.onLeft((rank) => {
@@ -108,16 +113,15 @@ async function serve(): Promise<void> {
     await membership!.leave(0);
     end(ENGINE_ENDED);
   } catch (error) {
+    if (leaving.signal.aborted) return end(ENGINE_FAILED);
     await fail(error as Error);
     await membership?.leave(1);
   }
 }
 
-/** Ends the thread; the script's thread may be waiting for that. */
+/** Ends the thread. */
 function end(value: typeof ENGINE_ENDED | typeof ENGINE_FAILED): void {
-  const shared = new Int32Array(state);
-  Atomics.store(shared, 0, value);
-  Atomics.notify(shared, 0);
+  announceEnd(state, value);
   port.close();
 }
 

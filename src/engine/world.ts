@@ -31,9 +31,10 @@ export interface ConnectedWorld {
 
 /**
  * Resolves when every rank is connected to every other.
+ * @param leaving aborted, with the exit code as its reason, when this rank ends meanwhile
  * @throws {RendezvousError} when ranks are missing, do not fit together, or do not know how to meet
  */
-export async function connectWorld(settings: WorldSettings): Promise<ConnectedWorld> {
+export async function connectWorld(settings: WorldSettings, leaving: AbortSignal): Promise<ConnectedWorld> {
   const addon = native();
   addon.openRuntime(findRuntimeLibrary(settings.onnxRuntimePath));
   if (settings.kernels !== undefined) addon.chooseKernels(settings.kernels);
@@ -56,6 +57,7 @@ export async function connectWorld(settings: WorldSettings): Promise<ConnectedWo
     environment: settings,
     meetingPoint: { ...meetingPoint, secret },
     dataAddress: listener.address,
+    leaving,
   });
   const abort = (message: string, peer: number): void => listener.abort(message, peer);
   membership.onFailure((failure) => abort(describeFailure(failure), failure.rank));

@@ -103,6 +103,11 @@ export class Coordinator {
     }
   }
 
+  /** Ends the gathering because rank 0 ends with this code; whoever has joined, and whoever comes, is told. */
+  abandon(exitCode: number): void {
+    this.#fail(describeEnd(0, exitCode, this.#options.root.process));
+  }
+
   /** Waits until every rank has ended its stream, for a short while, so that no last word is lost; then stops. */
   async close(): Promise<void> {
     clearTimeout(this.#startTimer);
@@ -215,7 +220,7 @@ export class Coordinator {
     member.isLeaving = true;
     if (rank === 0) this.#rootHasLeft = true;
     if (exitCode === 0) this.#tellAll({ $case: "left", value: { rank } });
-    else this.#fail({ rank, reason: `it ended with exit code ${exitCode}`, elapsedMs: 0, frozen: false, process });
+    else this.#fail(describeEnd(rank, exitCode, process));
     member.stream.end();
   }
 
@@ -259,4 +264,8 @@ export class Coordinator {
       if (!member.isLeaving) member.stream.write({ body });
     }
   }
+}
+
+function describeEnd(rank: number, exitCode: number, process: Process | undefined): Failure {
+  return { rank, reason: `it ended with exit code ${exitCode}`, elapsedMs: 0, frozen: false, process };
 }

@@ -2,13 +2,13 @@
  * This process's place in the world: joined once, then told of failures and of ranks that leave, until it leaves itself. What the
  * engine uses of the rendezvous; the work is done by a thread of its own (worker.ts).
  */
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import type { Environment, WorldIdentity } from "../environment.ts";
 import { RendezvousError } from "../errors.ts";
 import type { RankFailure } from "./failure.ts";
 import { DEFAULT_TIMING, type HeartbeatTiming } from "./heartbeat.ts";
 import type { MeetingPoint } from "./meeting-point.ts";
-import { HAS_LEFT, type WorkerEvent, type WorkerOptions, type WorkerRequest, type World } from "./worker-messages.ts";
+import type { WorkerEvent, WorkerOptions, WorkerRequest, World } from "./worker-messages.ts";
 
 export interface JoinOptions {
   /** Who this process is. */
@@ -18,22 +18,19 @@ export interface JoinOptions {
   /** Where peers reach this rank's collectives; handed to them as it is. */
   readonly dataAddress: string;
   readonly timing?: HeartbeatTiming;
-}
-
-/** Lets another thread of this process leave for it: hand it over, once, by postMessage(handle, [handle.port]). */
-export interface LeaveHandle {
-  readonly port: MessagePort;
-  readonly state: SharedArrayBuffer;
+  /** Aborted, with the exit code as its reason, when this rank leaves before all have joined. */
+  readonly leaving?: AbortSignal;
 }
 
 type Listener<T> = (event: T) => void;
 
-/** Does not keep its thread alive by itself; when that thread ends without leave(), the others take this rank for lost. */
+/**
+ * In a world of more than one. Does not keep its thread alive by itself; when that thread ends without leave(), the others take this
+ * rank for lost.
+ */
 export class Membership {
-  readonly leaveHandle: LeaveHandle;
   readonly #identity: WorldIdentity;
-  /** Undefined in a world of one. */
-  readonly #worker: Worker | undefined;
+  readonly #worker: Worker;
   #world: World | undefined;
   #onBridged: ((world: World) => void) | undefined;
   readonly #failureListeners: Listener<RankFailure>[] = [];
@@ -44,16 +41,15 @@ export class Membership {
   readonly #joined = new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }));
   readonly #ended: Promise<void>;
 
-  private constructor(identity: WorldIdentity, leaveHandle: LeaveHandle, worker: Worker | undefined) {
+  private constructor(identity: WorldIdentity, worker: Worker) {
     this.#identity = identity;
-    this.leaveHandle = leaveHandle;
     this.#worker = worker;
-    worker?.on("message", (event: WorkerEvent) => this.#receive(event));
+    worker.on("message", (event: WorkerEvent) => this.#receive(event));
     let defect: Error | undefined;
-    worker?.on("error", (error) => (defect = error));
+    worker.on("error", (error) => (defect = error));
     this.#ended = new Promise((resolve) => {
-      worker?.on("exit", () => {
-        this.#loseThread(defect);
+      worker.on("exit", (exitCode) => {
+        this.#loseThread(exitCode, defect);
         resolve();
       });
     });
@@ -64,25 +60,18 @@ export class Membership {
    * @throws {RendezvousError} when they do not within the start timeout, or do not fit together; on every rank.
    */
   static async join(options: JoinOptions): Promise<Membership> {
-    const { environment, meetingPoint, dataAddress, timing = DEFAULT_TIMING } = options;
+    const { environment, meetingPoint, dataAddress, timing = DEFAULT_TIMING, leaving } = options;
     const { identity } = environment;
-    const { port1: port, port2: leavePort } = new MessageChannel();
-    const leaveState = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-    if (identity.worldSize === 1) {
-      const { rank, host } = identity;
-      Atomics.store(new Int32Array(leaveState), 0, HAS_LEFT); // there is nobody to be told
-      const alone = new Membership(identity, { port, state: leaveState }, undefined);
-      alone.#world = { peers: [{ rank, host, pid: process.pid, address: dataAddress }] };
-      return alone;
-    }
     // The compiled file. The script's own Node options (--eval, loaders, --inspect) are not for this thread.
     const worker = new Worker(new URL("./worker.js", import.meta.url), {
       name: "shardrun-rendezvous",
-      workerData: { environment, meetingPoint, dataAddress, timing, leavePort, leaveState } satisfies WorkerOptions,
-      transferList: [leavePort],
+      workerData: { environment, meetingPoint, dataAddress, timing } satisfies WorkerOptions,
       execArgv: [],
     });
-    const membership = new Membership(identity, { port, state: leaveState }, worker);
+    const membership = new Membership(identity, worker);
+    const leave = (): void => void membership.leave(leaving!.reason as number);
+    if (leaving?.aborted) leave();
+    leaving?.addEventListener("abort", leave, { once: true });
     await membership.#joined;
     return membership;
   }
@@ -126,21 +115,20 @@ export class Membership {
 
   /** Tells the others that this rank ends; a code other than 0 is a failure to them. Resolves when they have been told. */
   async leave(exitCode: number): Promise<void> {
-    if (this.#worker === undefined) return;
     this.#worker.ref();
     this.#ask({ kind: "leave", exitCode });
     await this.#ended;
   }
 
   #ask(request: WorkerRequest): void {
-    this.#worker?.postMessage(request);
+    this.#worker.postMessage(request);
   }
 
   #receive(event: WorkerEvent): void {
     switch (event.kind) {
       case "joined":
         this.#world = event.world;
-        this.#worker?.unref(); // a script that is done ends, its heartbeat with it
+        this.#worker.unref(); // a script that is done ends, its heartbeat with it
         this.#settle.resolve();
         break;
       case "bridged":
@@ -160,9 +148,9 @@ export class Membership {
   }
 
   /** The thread ended: as asked to, or by a defect, after which nobody would hear of a failure any more. */
-  #loseThread(defect: Error | undefined): void {
+  #loseThread(exitCode: number, defect: Error | undefined): void {
     const { rank, host } = this.#identity;
-    if (Atomics.load(new Int32Array(this.leaveHandle.state), 0) !== HAS_LEFT) {
+    if (exitCode !== 0) {
       const reason = `its rendezvous thread ended: ${defect?.message ?? "no reason given"}`;
       this.#fail({ rank, host, pid: process.pid, reason, elapsedMs: 0 });
     }
@@ -176,13 +164,4 @@ export class Membership {
     this.#failure = failure;
     for (const listener of this.#failureListeners) listener(failure);
   }
-}
-
-/**
- * Leaves from an 'exit' handler, where nothing asynchronous runs any more: blocks until the others have been told, at most
- * `timeoutMs`. Returns whether they were.
- */
-export function leaveSync({ port, state }: LeaveHandle, exitCode: number, timeoutMs: number): boolean {
-  port.postMessage({ kind: "leave", exitCode } satisfies WorkerRequest);
-  return Atomics.wait(new Int32Array(state), 0, 0, timeoutMs) !== "timed-out";
 }

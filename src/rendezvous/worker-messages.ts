@@ -1,11 +1,8 @@
 /** What the rendezvous thread and the thread that uses it say to each other. */
-import type { MessagePort } from "node:worker_threads";
 import type { Environment } from "../environment.ts";
 import type { RankFailure } from "./failure.ts";
 import type { HeartbeatTiming } from "./heartbeat.ts";
 import type { MeetingPoint } from "./meeting-point.ts";
-
-export const HAS_LEFT = 1;
 
 /** A rank as the world knows it. */
 export interface WorldPeer {
@@ -27,10 +24,6 @@ export interface WorkerOptions {
   readonly meetingPoint: MeetingPoint;
   readonly dataAddress: string;
   readonly timing: HeartbeatTiming;
-  /** Carries WorkerRequest, from whichever thread ends the process. */
-  readonly leavePort: MessagePort;
-  /** One int32: 0, and HAS_LEFT once the others have been told that this rank leaves. */
-  readonly leaveState: SharedArrayBuffer;
 }
 
 export type WorkerRequest =

@@ -14,20 +14,14 @@ import type { Join, Peer, Process } from "./generated/rendezvous.ts";
 import { describeSelf, tellHostsApart } from "./process-identity.ts";
 import { createSecret } from "./secret.ts";
 import { loadCredentials } from "./tls.ts";
-import {
-  HAS_LEFT,
-  type WorkerEvent,
-  type WorkerOptions,
-  type WorkerRequest,
-  type WorldPeer,
-} from "./worker-messages.ts";
+import type { WorkerEvent, WorkerOptions, WorkerRequest, WorldPeer } from "./worker-messages.ts";
 
 // What matters of gRPC's own lines is in our errors.
 setLogVerbosity(logVerbosity.NONE);
 // gRPC gives TLS an IP address as the server's name, which Node deprecates.
 process.noDeprecation = true;
 
-const { environment, meetingPoint, dataAddress, timing, leavePort, leaveState } = workerData as WorkerOptions;
+const { environment, meetingPoint, dataAddress, timing } = workerData as WorkerOptions;
 const { identity } = environment;
 const owner: MessagePort = parentPort!;
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -45,7 +39,6 @@ joining.catch((error: Error) => {
   void end();
 });
 owner.on("message", obey);
-leavePort.on("message", obey);
 
 async function join(): Promise<void> {
   const self = {
@@ -115,22 +108,20 @@ async function openBridge(peers: readonly WorldPeer[]): Promise<void> {
   tell({ kind: "bridged", world: { peers: peers.map((peer, i) => ({ ...peer, address: addresses[i]! })) } });
 }
 
-/** A clean end waits for the world to be complete: ranks that start more slowly would find nobody. */
+/** A clean end waits for the world to be complete: ranks that start more slowly would find nobody. Any other calls it off. */
 async function leave(exitCode: number): Promise<void> {
   if (exitCode === 0) await joining.catch(() => {});
+  if (client === undefined) coordinator?.abandon(exitCode);
   await client?.leave(exitCode);
   await end();
 }
 
-/** Ends this thread; whoever waits on leaveState goes on. */
+/** Ends this thread. Nothing reaches it then: Node aborts where a process ends while gRPC takes a call in. */
 async function end(): Promise<void> {
   if (isEnding) return;
   isEnding = true;
   withdrawAddress();
   await coordinator?.close();
-  const state = new Int32Array(leaveState);
-  Atomics.store(state, 0, HAS_LEFT);
-  Atomics.notify(state, 0);
   process.exit(0);
 }
 

@@ -2,15 +2,19 @@
  * Whatever fails, everything ends: quickly, with the exit code of what failed first and a message that names it, and nothing is
  * left over. Each case is one real run by scripts/measure-failures.mjs, which also prints the table of docs/failures.md.
  */
+import { cpSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { runNode, runShardrun } from "../support/run-shardrun.ts";
+import { useTemporaryDirectory } from "../support/temporary-directory.ts";
 
-const MEASURE = join(import.meta.dirname, "../../scripts/measure-failures.mjs");
+const ROOT = join(import.meta.dirname, "../..");
+const MEASURE = join(ROOT, "scripts/measure-failures.mjs");
 const LOST_RANK = join(import.meta.dirname, "scripts/lost-rank.mjs");
 const OWN_MODELS = join(import.meta.dirname, "scripts/own-models.mjs");
-const DEMO_MODEL = join(import.meta.dirname, "../../models/demo-stories");
+const DEMO_MODEL = join(ROOT, "models/demo-stories");
+const directory = useTemporaryDirectory();
 /** The promise is 2 s; the tests of a busy machine are patient. */
 const LIMIT_MS = 10_000;
 
@@ -120,6 +124,27 @@ describe("a script that ends early", () => {
     expect(failure.exit).toBe(0);
     expect(failure.said).toEqual([]);
   });
+});
+
+test.each([0, 1])("an installation of which a file is missing, on rank %i", async (rank) => {
+  const broken = join(directory, `broken-${rank}`);
+  cpSync(join(ROOT, "dist"), join(broken, "dist"), { recursive: true });
+  cpSync(join(ROOT, "package.json"), join(broken, "package.json"));
+  symlinkSync(join(ROOT, "node_modules"), join(broken, "node_modules"));
+  rmSync(join(broken, "dist/execute/leader.js"));
+  const script = join(broken, "script.mjs");
+  const places = [0, 1].map((each) => (each === rank ? broken : ROOT));
+  writeFileSync(
+    script,
+    `const { Generator, MpiInfo } = await import(${JSON.stringify(places)}[process.env.SHARDRUN_RANK] + "/dist/index.js");
+     if (MpiInfo.getCurRank() === 0) await Generator.load(${JSON.stringify(DEMO_MODEL)});`,
+  );
+  const { exitCode, stderr } = await runShardrun(["-np", "2", "--oversubscribe", process.execPath, script]);
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain(
+    `shardrun: rank ${rank} (${hostname()}): shardrun could not be loaded, install it anew: Cannot find module`,
+  );
+  expect(stderr.trim().split("\n").at(-1)).toMatch(`shardrun: process rank ${rank} with PID`);
 });
 
 test("a rank with a model of its own goes on after rank 0 has ended", async () => {

@@ -7,7 +7,7 @@ import { setInterval } from "node:timers";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { readEnvironment } from "../../dist/environment.js";
 import { chooseMeetingPoint } from "../../dist/rendezvous/meeting-point.js";
-import { leaveSync, Membership } from "../../dist/rendezvous/membership.js";
+import { Membership } from "../../dist/rendezvous/membership.js";
 
 /** Written at once: console would wait for the event loop, which some of these ranks block. */
 function tell(event) {
@@ -17,13 +17,15 @@ function tell(event) {
 async function holdMembership() {
   const environment = readEnvironment();
   const { rank } = environment.identity;
+  const leaving = new AbortController();
+  if (workerData.behaviour === "abandon") setTimeout(() => leaving.abort(7), 3000);
   const membership = await Membership.join({
     environment,
     meetingPoint: await chooseMeetingPoint(environment),
     dataAddress: `data-${rank}`,
+    leaving: leaving.signal,
   });
-  const { leaveHandle, world } = membership;
-  tell({ kind: "joined", world });
+  tell({ kind: "joined", world: membership.world });
   membership.onFailure((failure) => {
     tell({ kind: "failed", failure });
     process.exitCode = 1;
@@ -34,7 +36,12 @@ async function holdMembership() {
     if (left === 0) parentPort.postMessage({ exitCode: 0 });
   });
   if (workerData.behaviour === "leave") await membership.leave(0);
-  else parentPort.postMessage({ leaveHandle }, [leaveHandle.port]);
+  else parentPort.postMessage({ joined: true });
+  parentPort.on("message", async ({ exitCode }) => {
+    await membership.leave(exitCode);
+    Atomics.store(workerData.left, 0, 1);
+    Atomics.notify(workerData.left, 0);
+  });
 }
 
 /** What the script of the user does in the meantime. */
@@ -49,18 +56,24 @@ const behaviours = {
   block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500),
   /** Leaves from the membership's own thread. */
   leave: () => {},
+  /** Ends badly before all have joined. */
+  abandon: () => {},
 };
 
 if (isMainThread) {
   const behaviour = process.argv[2];
-  const worker = new Worker(new URL(import.meta.url), { workerData: { behaviour } });
+  const left = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(new URL(import.meta.url), { workerData: { behaviour, left } });
   worker.on("error", (error) => {
     tell({ kind: "error", name: error.name, code: error.code, message: error.message });
     process.exit(1);
   });
-  worker.on("message", ({ leaveHandle, exitCode }) => {
+  worker.on("message", ({ exitCode }) => {
     if (exitCode !== undefined) process.exit(exitCode);
-    process.on("exit", (code) => tell({ kind: "leaving", told: leaveSync(leaveHandle, code, 5000) }));
+    process.on("exit", (code) => {
+      worker.postMessage({ exitCode: code });
+      tell({ kind: "leaving", told: Atomics.wait(left, 0, 0, 5000) !== "timed-out" });
+    });
     setInterval(() => {}, 1000);
     behaviours[behaviour]();
   });

@@ -20,7 +20,7 @@ afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
 });
 
-type Behaviour = "stay" | "end" | "fail" | "block" | "leave";
+type Behaviour = "stay" | "end" | "fail" | "block" | "leave" | "abandon";
 type Event = { readonly kind: string } & Record<string, unknown>;
 
 /** One process, what it has told, and how it ended. */
@@ -106,7 +106,7 @@ async function endings(ranks: readonly Rank[]) {
 }
 
 describe("a run that goes well", () => {
-  test.each([1, 2, 4])("%i ranks join, and end when rank 0 does", async (worldSize) => {
+  test.each([2, 4])("%i ranks join, and end when rank 0 does", async (worldSize) => {
     const behaviours = Array.from({ length: worldSize }, (_, rank): Behaviour => (rank === 0 ? "end" : "stay"));
     const ranks = await joinWorld(behaviours);
     const peers = ranks.map(({ pid }, rank) => ({ rank, host: "hosta", pid, address: `data-${rank}` }));
@@ -276,6 +276,14 @@ describe("a run that fails", () => {
     const failure = { rank: 2, host: "hosta", pid: ranks[2]!.pid, reason: "it ended with exit code 7", elapsedMs: 0 };
     expect(ranks[0]!.events[1]).toEqual({ kind: "failed", failure });
     expect(ranks[1]!.events[1]).toEqual({ kind: "failed", failure });
+  });
+
+  test("rank 0 ends with another code than 0 before all have joined", async () => {
+    const ranks = startWorld(["abandon", "stay"], { SHARDRUN_WORLD_SIZE: "3" });
+    const message = `Rank 0 (hosta, PID ${ranks[0]!.pid}) was lost: it ended with exit code 7, 0 ms after its last sign of life.`;
+    const error = { kind: "error", name: "RendezvousError", code: "ERR_SHARDRUN_RENDEZVOUS", message };
+    expect(await endings(ranks)).toEqual([1, 1]);
+    expect(ranks.map(({ events }) => events)).toEqual([[error], [error]]);
   });
 
   test("a rank that never starts is named by all that did", async () => {
