@@ -7,6 +7,7 @@ import { gatherValues } from "../collective/messages.ts";
 import { native, type CollectiveTimes, type Communicator, type MeasuredCalls } from "../collective/native.ts";
 import { InternalError } from "../errors.ts";
 import type { FileFingerprint } from "../model/fingerprint.ts";
+import { readBootId } from "../rendezvous/process-identity.ts";
 import { Cache } from "../shards/cache.ts";
 import { readCacheSettings } from "../shards/cache-settings.ts";
 import type { WeightCache } from "../shards/converted-weights.ts";
@@ -29,6 +30,8 @@ export interface RankReport extends MemoryUse {
   readonly rank: number;
   readonly host: string;
   readonly pid: number;
+  /** The same for hosts that are containers of one machine; "" where the system does not say. */
+  readonly machine: string;
   readonly weights: WeightFootprint;
 }
 
@@ -158,6 +161,7 @@ export class Rank {
       rank: this.communicator.rank,
       host: this.#host,
       pid: process.pid,
+      machine: readBootId(),
       ...readMemory(),
       weights,
     };

@@ -41,14 +41,13 @@ export async function predictPlans(
   checkPredictOptions(options, maxRanks);
   const graph = await readGraph();
   const givenLink = readText(options, "link");
-  const { hosts, weights } = givenLink === undefined ? await findStartedRanks() : placeNamedRanks(launch, maxRanks);
+  const onOneMachine = options["one-machine"] === true;
+  const places = givenLink === undefined ? await findStartedRanks() : placeNamedRanks(launch, maxRanks, onOneMachine);
+  const { hosts, weights } = places;
   const { intraThreads = "auto" } = readLoadOptions(options);
   const worlds = Array.from({ length: maxRanks }, (_, index) => ({
     plan: partition(graph, { worldSize: index + 1, rankWeights: weights?.slice(0, index + 1) }),
-    placement: placeFirst({ hosts, weights }, index + 1, {
-      threads: intraThreads,
-      oneMachine: options["one-machine"] === true,
-    }),
+    placement: placeFirst(places, index + 1, intraThreads),
   }));
 
   const directory = await provideModelDirectory(options);
@@ -110,6 +109,9 @@ async function exchangeRanks(
 export function checkPredictOptions(options: ProgramArguments, maxRanks: number): void {
   const link = readText(options, "link");
   if (link !== undefined) readLink(link);
+  else if (options["one-machine"] === true) {
+    throw new UsageError("--one-machine expects --link: ranks that are started say which machine they are on.");
+  }
   if (maxRanks < 2) {
     throw new UsageError("--predict expects -np of at least 2: it tells how fast 1 rank to so many would be.");
   }

@@ -31,7 +31,7 @@ export const plan: Program = {
     },
     "one-machine": {
       type: "boolean",
-      describe: "Of --predict: the hosts share this machine's cores and memory, as containers do",
+      describe: "Of --predict with --link: the hosts share one machine's cores and memory, as containers do",
     },
     "intra-threads": MODEL_OPTIONS["intra-threads"],
     json: { type: "boolean", describe: "Of --predict: print one JSON object" },

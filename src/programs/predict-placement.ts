@@ -7,11 +7,13 @@ import { environment, shareWorld } from "../api/world.ts";
 import { chooseHosts } from "../launch/hosts.ts";
 import type { LaunchOptions } from "../launch/options.ts";
 import { placeRanks } from "../launch/placement.ts";
-import type { Machine, Placement } from "../partition/predict.ts";
+import type { Placement } from "../partition/predict.ts";
 
 /** One per rank, in rank order. */
 export interface RankPlaces {
   readonly hosts: readonly string[];
+  /** Hosts of one machine share its cores and its memory, as containers do. */
+  readonly machines: readonly string[];
   /** Undefined: all the same. */
   readonly weights: readonly number[] | undefined;
 }
@@ -19,13 +21,22 @@ export interface RankPlaces {
 /** The ranks of this world, as each says where it is. */
 export async function findStartedRanks(): Promise<RankPlaces> {
   const ranks = await shareWorld()!.engine.request({ kind: "report" });
-  return { hosts: ranks.map(({ host }) => host), weights: environment.rankWeights };
+  return {
+    hosts: ranks.map(({ host }) => host),
+    machines: ranks.map(({ host, machine }) => machine || host),
+    weights: environment.rankWeights,
+  };
 }
 
-/** Of a hostfile or -H; without them each rank has a host to itself. A host named without slots has as many as this one has cores. */
-export function placeNamedRanks(launch: LaunchOptions, numRanks: number): RankPlaces {
+/**
+ * Of a hostfile or -H; without them each rank has a host to itself. A host named without slots has as many as this one has cores.
+ * @param onOneMachine they are containers of one
+ */
+export function placeNamedRanks(launch: LaunchOptions, numRanks: number, onOneMachine: boolean): RankPlaces {
+  const machinesOf = (hosts: readonly string[]): readonly string[] => (onOneMachine ? hosts.map(() => "") : hosts);
   if (launch.hostfile === undefined && launch.hostLists.length === 0) {
-    return { hosts: Array.from({ length: numRanks }, (_, rank) => `host ${rank + 1}`), weights: undefined };
+    const hosts = Array.from({ length: numRanks }, (_, rank) => `host ${rank + 1}`);
+    return { hosts, machines: machinesOf(hosts), weights: undefined };
   }
   const cores = availableParallelism();
   const named = chooseHosts(launch, cores);
@@ -34,27 +45,29 @@ export function placeNamedRanks(launch: LaunchOptions, numRanks: number): RankPl
   const weights = places.map((place) => named.find(({ name }) => name === place)!.weight);
   return {
     hosts: places,
+    machines: machinesOf(places),
     weights: weights.every((weight) => weight === undefined) ? undefined : weights.map((weight) => weight ?? 1),
   };
 }
 
-/** The first `numRanks` of them. @param threads of each rank, or all cores that it has to itself */
-export function placeFirst(
-  { hosts }: RankPlaces,
-  numRanks: number,
-  { threads, oneMachine }: { readonly threads: number | "auto"; readonly oneMachine: boolean },
-): Placement {
+/** The first `numRanks` of them. @param threads of each rank, or all cores that it has to itself on its host */
+export function placeFirst({ hosts, machines }: RankPlaces, numRanks: number, threads: number | "auto"): Placement {
   const numCores = availableParallelism();
-  const used = hosts.slice(0, numRanks);
-  const ranksOf = (host: string): number[] => used.flatMap((name, rank) => (name === host ? [rank] : []));
-  const machineOf = (ranks: readonly number[]): Machine => ({
-    ranks,
-    numCores,
-    threadsPerRank: threads === "auto" ? Math.max(1, Math.floor(numCores / ranks.length)) : threads,
-  });
-  const byHost = [...new Set(used)].map(ranksOf);
+  const ranksByHost = groupRanks(hosts.slice(0, numRanks));
+  const mostOfAHost = (ranks: readonly number[]): number =>
+    Math.max(...ranksByHost.filter(([first]) => ranks.includes(first!)).map(({ length }) => length));
   return {
-    hosts: byHost.map(({ length }) => length),
-    machines: oneMachine ? [machineOf(used.map((_, rank) => rank))] : byHost.map(machineOf),
+    hosts: ranksByHost.map(({ length }) => length),
+    machines: groupRanks(machines.slice(0, numRanks)).map((ranks) => ({
+      ranks,
+      numCores,
+      threadsPerRank: threads === "auto" ? Math.max(1, Math.floor(numCores / mostOfAHost(ranks))) : threads,
+    })),
   };
+}
+
+/** The ranks of each place. */
+function groupRanks(places: readonly string[]): number[][] {
+  const ranks = places.map((_, rank) => rank);
+  return [...new Set(places)].map((place) => ranks.filter((rank) => places[rank] === place));
 }

@@ -40,11 +40,19 @@ export function fenceProcess(target: Process, announce = (): void => {}): boolea
   }
 }
 
+/** The same for all containers of a machine until it boots again, and for no other machine; "" where the system does not say. */
+export function readBootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+  } catch {
+    return "";
+  }
+}
+
 /** Differs between two boots of any two machines, and between containers of one; "" where the system does not say. */
 function describeMachine(): string {
   try {
-    const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
-    return [bootId, ...["net", "pid"].map((namespace) => readlinkSync(`/proc/self/ns/${namespace}`))].join(" ");
+    return [readBootId(), ...["net", "pid"].map((namespace) => readlinkSync(`/proc/self/ns/${namespace}`))].join(" ");
   } catch {
     return "";
   }

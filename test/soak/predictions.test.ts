@@ -92,7 +92,7 @@ describeWithCluster("three hosts that share this machine", () => {
         for (const { name } of cluster.hosts) cluster.limitRate(name, Number.parseInt(link), ...BURSTS[link]);
         const errors = new Map<number, number[]>(numRanks.map((count) => [count, []]));
         for (let round = 0; round < NUM_ROUNDS; round++) {
-          const report = await run("plan", each, numRanks.at(-1)!, "--predict", "--one-machine");
+          const report = await run("plan", each, numRanks.at(-1)!, "--predict");
           const { predictions } = report as { readonly predictions: readonly Prediction[] };
           for (const count of numRanks) {
             const measured = await run("bench", each, count, "--new-tokens", "48");

@@ -1,6 +1,8 @@
 /** Three hosts with two ranks each, started over ssh from the first: the same answer as one rank's. */
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import type { Prediction } from "../../src/partition/predict.ts";
 import { type Cluster, CLUSTER_START_LIMIT_MS, describeWithCluster, startCluster } from "../support/cluster.ts";
 import { LauncherRun, runLauncher } from "../support/launcher.ts";
 import { COMMAND, runNode } from "../support/run-shardrun.ts";
@@ -62,6 +64,20 @@ describeWithCluster("three hosts", () => {
     expect(ids.length).toBeGreaterThan(16);
     expect(JSON.parse(several.stdout)).toMatchObject({ ids });
     await expectNothingLeft();
+  });
+
+  test("plan --predict sees that these hosts share one machine", async () => {
+    const hosts = ["-np", "2", "-H", "hosta:1,hostb:1"];
+    const options = ["--model", MODEL, "--intra-threads", String(availableParallelism()), "--json"];
+    const command = [process.execPath, COMMAND, "plan", "--predict", ...hosts, ...options];
+    const { exitCode, stdout, stderr } = await cluster.run("hosta", command);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    const { transport, predictions } = JSON.parse(stdout) as {
+      readonly transport: string;
+      readonly predictions: readonly Prediction[];
+    };
+    expect(transport).toBe("tcp");
+    expect(predictions.map(({ takesTurns }) => takesTurns)).toEqual([false, true]);
   });
 
   test("a ready-made program finds its model on rank 0's host, which need not be the launcher's", async () => {
