@@ -1,6 +1,6 @@
 /**
  * How near `plan --predict` comes to what the predicted ranks then do: hosts that share this machine, on links of limited rates.
- * Prints rows of the table in docs/performance.md. Needs a machine that does nothing else.
+ * Prints rows; the table of docs/performance.md has those of one case in one. Needs a machine that does nothing else.
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
