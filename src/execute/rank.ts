@@ -2,6 +2,7 @@
  * What one rank does with a command, the same on the leader and on the followers: the models it holds, loaded, stepped
  * and let go in the order in which the leader says so.
  */
+import { cpus } from "node:os";
 import { basename } from "node:path";
 import { gatherValues } from "../collective/messages.ts";
 import { native, type CollectiveTimes, type Communicator, type MeasuredCalls } from "../collective/native.ts";
@@ -32,6 +33,8 @@ export interface RankReport extends MemoryUse {
   readonly pid: number;
   /** The same for hosts that are containers of one machine; "" where the system does not say. */
   readonly machine: string;
+  /** Its host's: how many, and which. */
+  readonly processors: string;
   readonly weights: WeightFootprint;
 }
 
@@ -162,6 +165,7 @@ export class Rank {
       host: this.#host,
       pid: process.pid,
       machine: readBootId(),
+      processors: describeProcessors(),
       ...readMemory(),
       weights,
     };
@@ -202,4 +206,9 @@ export class Rank {
     }
     return model.shard;
   }
+}
+
+function describeProcessors(): string {
+  const processors = cpus();
+  return `${processors.length} x ${processors[0]?.model.trim() ?? "unknown"}`;
 }

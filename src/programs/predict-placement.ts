@@ -4,9 +4,11 @@
  */
 import { availableParallelism } from "node:os";
 import { environment, shareWorld } from "../api/world.ts";
+import type { RankReport } from "../execute/rank.ts";
 import { chooseHosts } from "../launch/hosts.ts";
 import type { LaunchOptions } from "../launch/options.ts";
 import { placeRanks } from "../launch/placement.ts";
+import { warn } from "../log.ts";
 import type { Placement } from "../partition/predict.ts";
 
 /** One per rank, in rank order. */
@@ -18,14 +20,25 @@ export interface RankPlaces {
   readonly weights: readonly number[] | undefined;
 }
 
-/** The ranks of this world, as each says where it is. */
+/** The ranks of this world, as each says where it is. Warns of hosts that may not be as fast as this one. */
 export async function findStartedRanks(): Promise<RankPlaces> {
   const ranks = await shareWorld()!.engine.request({ kind: "report" });
+  describeUnlike(ranks).forEach(warn);
   return {
     hosts: ranks.map(({ host }) => host),
     machines: ranks.map(({ host, machine }) => machine || host),
     weights: environment.rankWeights,
   };
+}
+
+/** A sentence for each host that has other processors than rank 0's. */
+export function describeUnlike(ranks: readonly Pick<RankReport, "host" | "processors">[]): string[] {
+  const [root] = ranks;
+  const unlike = ranks.filter(({ processors }) => processors !== root!.processors);
+  return [...new Map(unlike.map(({ host, processors }) => [host, processors]))].map(
+    ([host, processors]) =>
+      `${host} has ${processors}, ${root!.host} has ${root!.processors}: both are taken to be as fast as ${root!.host}.`,
+  );
 }
 
 /**

@@ -62,6 +62,7 @@ export class Membership {
   static async join(options: JoinOptions): Promise<Membership> {
     const { environment, meetingPoint, dataAddress, timing = DEFAULT_TIMING, leaving } = options;
     const { identity } = environment;
+    if (leaving?.aborted) throw describeEarlyEnd(identity);
     // The compiled file. The script's own Node options (--eval, loaders, --inspect) are not for this thread.
     const worker = new Worker(new URL("./worker.js", import.meta.url), {
       name: "shardrun-rendezvous",
@@ -69,9 +70,7 @@ export class Membership {
       execArgv: [],
     });
     const membership = new Membership(identity, worker);
-    const leave = (): void => void membership.leave(leaving!.reason as number);
-    if (leaving?.aborted) leave();
-    leaving?.addEventListener("abort", leave, { once: true });
+    leaving?.addEventListener("abort", () => void membership.leave(leaving.reason as number), { once: true });
     await membership.#joined;
     return membership;
   }
@@ -154,9 +153,7 @@ export class Membership {
       const reason = `its rendezvous thread ended: ${defect?.message ?? "no reason given"}`;
       this.#fail({ rank, host, pid: process.pid, reason, elapsedMs: 0 });
     }
-    this.#settle.reject(
-      new RendezvousError(`Rank ${rank} (${host}) ended before all ranks had joined.`, { rank, host, cause: defect }),
-    );
+    this.#settle.reject(describeEarlyEnd(this.#identity, defect));
   }
 
   #fail(failure: RankFailure): void {
@@ -164,4 +161,8 @@ export class Membership {
     this.#failure = failure;
     for (const listener of this.#failureListeners) listener(failure);
   }
+}
+
+function describeEarlyEnd({ rank, host }: WorldIdentity, cause?: Error): RendezvousError {
+  return new RendezvousError(`Rank ${rank} (${host}) ended before all ranks had joined.`, { rank, host, cause });
 }

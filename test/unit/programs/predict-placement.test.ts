@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { describe, expect, test } from "@jest/globals";
 import { readLaunchOptions } from "../../../src/launch/options.ts";
-import { placeFirst, placeNamedRanks } from "../../../src/programs/predict-placement.ts";
+import { describeUnlike, placeFirst, placeNamedRanks } from "../../../src/programs/predict-placement.ts";
 
 const numCores = availableParallelism();
 const onThree = { hosts: ["hosta", "hosta", "hostb"], weights: undefined };
@@ -57,4 +57,13 @@ describe("named ranks", () => {
     expect(placeNamedRanks(readLaunchOptions({}), 2, false)).toEqual({ hosts, machines: hosts, weights: undefined });
     expect(placeNamedRanks(readLaunchOptions({}), 2, true).machines).toEqual(["", ""]);
   });
+});
+
+test("hosts with other processors than rank 0's are told of once", () => {
+  const here = { host: "hosta", processors: "2 x Fast" };
+  const there = { host: "hostb", processors: "4 x Slow" };
+  expect(describeUnlike([here, here, there, there])).toEqual([
+    "hostb has 4 x Slow, hosta has 2 x Fast: both are taken to be as fast as hosta.",
+  ]);
+  expect(describeUnlike([here, { ...here, host: "hostc" }])).toEqual([]);
 });
