@@ -71,13 +71,13 @@ describeWithCluster("check", () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   }
 
-  /** Checks while a file of hostb lies elsewhere. */
-  async function checkWithout(file: string): Promise<Checked> {
-    await on("hostb", `mv ${file} ${file}.away`);
+  /** Checks while files of hostb lie elsewhere. @param files their paths, as a shell may write them */
+  async function checkWithout(files: string): Promise<Checked> {
+    await on("hostb", `for file in ${files}; do mv $file $file.away; echo $file; done > /tmp/away`);
     try {
       return await check();
     } finally {
-      await on("hostb", `mv ${file}.away ${file}`);
+      await on("hostb", "for file in $(cat /tmp/away); do mv $file.away $file; done");
     }
   }
 
@@ -189,7 +189,7 @@ describeWithCluster("check", () => {
 
   test("there is no Node", async () => {
     expectOnlyHostb(
-      await checkWithout(process.execPath),
+      await checkWithout("$(which -a node | xargs realpath | sort -u)"),
       `connection: Host "hostb" has no Node.js: neither ${process.execPath} nor a "node" in the PATH of commands run by ssh. -> ` +
         "Install Node.js 20 or later there.",
     );
