@@ -16,9 +16,7 @@ namespace shardrun {
 namespace {
 
 constexpr size_t kLongestFailureText = 4096;
-// Between two of these a rank takes in what has come: both ends then work on one connection at once for shorter, for
-// which the kernel has one wait for the other, and what was sent is still in the cache when it is taken. Measured:
-// docs/performance.md.
+// Between two of these a rank takes in what has come. Shorter and longer ones were measured: docs/performance.md.
 constexpr size_t kLongestSendBytes = 128 << 10;
 // The kernel asks an idle peer for a sign of life after the first, and so often.
 constexpr int kKeepAliveSeconds = 1;

@@ -31,8 +31,8 @@ export interface RankReport extends MemoryUse {
   readonly rank: number;
   readonly host: string;
   readonly pid: number;
-  /** The same for hosts that are containers of one machine; "" where the system does not say. */
-  readonly machine: string;
+  /** Of its machine's kernel, the same in all containers of a machine; "" where the system does not say. */
+  readonly bootId: string;
   /** Its host's: how many, and which. */
   readonly processors: string;
   readonly weights: WeightFootprint;
@@ -164,7 +164,7 @@ export class Rank {
       rank: this.communicator.rank,
       host: this.#host,
       pid: process.pid,
-      machine: readBootId(),
+      bootId: readBootId(),
       processors: describeProcessors(),
       ...readMemory(),
       weights,

@@ -22,7 +22,7 @@ export const plan: Program = {
     "block-size": MODEL_OPTIONS["block-size"],
     predict: {
       type: "boolean",
-      describe: "Instead, measure a decode step on one rank, and tell how fast 1 to -np ranks would be",
+      describe: "Instead, measure decode steps on ranks of this host, and tell how fast 1 to -np ranks would be",
     },
     link: {
       ...VALUE,

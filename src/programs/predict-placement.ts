@@ -26,7 +26,7 @@ export async function findStartedRanks(): Promise<RankPlaces> {
   describeUnlike(ranks).forEach(warn);
   return {
     hosts: ranks.map(({ host }) => host),
-    machines: ranks.map(({ host, machine }) => machine || host),
+    machines: ranks.map(({ host, bootId }) => bootId || host),
     weights: environment.rankWeights,
   };
 }

@@ -19,7 +19,7 @@ export interface JoinOptions {
   readonly dataAddress: string;
   readonly timing?: HeartbeatTiming;
   /** Aborted, with the exit code as its reason, when this rank leaves before all have joined. */
-  readonly leaving?: AbortSignal;
+  readonly leaving: AbortSignal;
 }
 
 type Listener<T> = (event: T) => void;
@@ -62,7 +62,7 @@ export class Membership {
   static async join(options: JoinOptions): Promise<Membership> {
     const { environment, meetingPoint, dataAddress, timing = DEFAULT_TIMING, leaving } = options;
     const { identity } = environment;
-    if (leaving?.aborted) throw describeEarlyEnd(identity);
+    if (leaving.aborted) throw describeEarlyEnd(identity);
     // The compiled file. The script's own Node options (--eval, loaders, --inspect) are not for this thread.
     const worker = new Worker(new URL("./worker.js", import.meta.url), {
       name: "shardrun-rendezvous",
@@ -70,7 +70,7 @@ export class Membership {
       execArgv: [],
     });
     const membership = new Membership(identity, worker);
-    leaving?.addEventListener("abort", () => void membership.leave(leaving.reason as number), { once: true });
+    leaving.addEventListener("abort", () => void membership.leave(leaving.reason as number), { once: true });
     await membership.#joined;
     return membership;
   }

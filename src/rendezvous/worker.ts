@@ -111,7 +111,7 @@ async function openBridge(peers: readonly WorldPeer[]): Promise<void> {
 /** A clean end waits for the world to be complete: ranks that start more slowly would find nobody. Any other calls it off. */
 async function leave(exitCode: number): Promise<void> {
   if (exitCode === 0) await joining.catch(() => {});
-  if (client === undefined) coordinator?.abandon(exitCode);
+  else if (client === undefined) coordinator?.abandon(exitCode);
   await client?.leave(exitCode);
   await end();
 }

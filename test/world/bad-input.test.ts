@@ -101,6 +101,10 @@ describe("command line", () => {
       ["plan", "-np", "2", "--model", "/no/such/model"],
       'Model "/no/such/model" does not exist: expected a checkpoint directory or a GGUF file.',
     ],
+    [
+      ["plan", "-np", "2", "--predict", "--one-machine"],
+      "--one-machine expects --link: ranks that are started say which machine they are on.",
+    ],
     [["plan", "--predict"], "--predict expects -np of at least 2: it tells how fast 1 rank to so many would be."],
     [
       ["plan", "--predict", "-np", "2", "--link", "fast"],
